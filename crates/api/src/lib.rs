@@ -1,0 +1,1 @@
+//! The one typed facade of CLI, desktop and server.

@@ -1,0 +1,1 @@
+//! The failure library and the steps and shim components, inside the program.

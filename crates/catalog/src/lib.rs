@@ -1,0 +1,1 @@
+//! Failures and agent presets: find, inspect, verify.

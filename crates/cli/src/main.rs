@@ -1,0 +1,2 @@
+//! harness-cli.
+fn main() {}

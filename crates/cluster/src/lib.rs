@@ -1,0 +1,1 @@
+//! Provisioners and the pool of clusters.

@@ -1,0 +1,1 @@
+//! WebAssembly components as files: componentise, metadata section, inspect without running.

@@ -1,0 +1,1 @@
+//! The embedded cluster: API server over an in-memory store.

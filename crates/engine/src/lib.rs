@@ -1,0 +1,1 @@
+//! Runs a matrix: the life of a case, events, cancellation.

@@ -1,0 +1,1 @@
+//! Runs agents: processes, workspaces, answers, usage.

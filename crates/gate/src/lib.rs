@@ -1,0 +1,1 @@
+//! The only way to a cluster: attributes, policy, audit, loopback proxy.

@@ -1,0 +1,1 @@
+//! Witness, checks, scoring.

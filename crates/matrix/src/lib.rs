@@ -1,0 +1,1 @@
+//! Matrix files: parse, validate, expand.

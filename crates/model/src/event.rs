@@ -1,0 +1,109 @@
+//! The event stream of a run: what every surface sees, and what `events.jsonl` holds.
+
+use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::outcome::words;
+use crate::{CaseId, Class, Outcome, Phase, PhaseResult, RunId, Status, Totals};
+
+words! {
+    /// Who wrote a line.
+    LogStream {
+        /// The agent's standard output.
+        AgentStdout = "agent_stdout",
+        /// The agent's standard error.
+        AgentStderr = "agent_stderr",
+        /// The failure's log.
+        Failure = "failure",
+        /// The harness.
+        Harness = "harness",
+    }
+}
+
+/// One event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Event {
+    /// From 1, without gaps.
+    pub seq: u64,
+    /// Wall time, UTC.
+    #[schemars(with = "String")]
+    pub at: Timestamp,
+    /// The run.
+    pub run: RunId,
+    /// The case, for events of a case.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub case: Option<CaseId>,
+    /// What happened.
+    pub event: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum EventKind {
+    /// The first event.
+    RunStarted {
+        /// Name of the matrix.
+        matrix: String,
+        /// The run directory.
+        dir: String,
+        /// How many cases there will be.
+        total: u64,
+    },
+    /// A case begins.
+    CaseStarted {
+        /// Position in expansion order, from 1.
+        index: u64,
+    },
+    /// A phase begins.
+    PhaseStarted {
+        /// Which.
+        phase: Phase,
+    },
+    /// A phase ended.
+    PhaseFinished {
+        /// Which.
+        phase: Phase,
+        /// How.
+        result: PhaseResult,
+        /// Wall time, milliseconds.
+        duration_ms: u64,
+        /// Why, where it did not end well.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// A line of a log, without its line end.
+    Log {
+        /// Who wrote it.
+        stream: LogStream,
+        /// The line.
+        line: String,
+    },
+    /// A case ended; its file is on disk.
+    CaseFinished {
+        /// How.
+        outcome: Outcome,
+        /// Whose doing.
+        class: Option<Class>,
+        /// In one word.
+        status: Status,
+        /// A control.
+        control: bool,
+        /// Why.
+        message: String,
+        /// Wall time, milliseconds.
+        duration_ms: u64,
+        /// Cases finished so far, this one included.
+        finished: u64,
+        /// Cases in all.
+        total: u64,
+    },
+    /// The last event.
+    RunFinished {
+        /// What came of it.
+        totals: Totals,
+        /// What the program will exit with.
+        exit_code: u8,
+    },
+}

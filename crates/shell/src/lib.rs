@@ -1,0 +1,1 @@
+//! What a container does: image catalogue and a small shell interpreter.

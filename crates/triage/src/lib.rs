@@ -1,0 +1,1 @@
+//! A rule-based troubleshooting agent, the floor to beat.

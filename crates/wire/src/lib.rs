@@ -1,0 +1,1 @@
+//! Kubernetes bodies: JSON, YAML and protobuf to one form and back.

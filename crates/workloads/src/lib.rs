@@ -1,0 +1,1 @@
+//! Controllers, scheduler and node of the embedded cluster.

@@ -1,0 +1,1 @@
+//! YAML that people write: one parser, spans, diagnostics with suggestions.
