@@ -1,1 +1,64 @@
-//! SQLite and run directories.
+//! Where runs are kept: one directory per run, complete on its own, and SQLite as the index over all of them.
+//! Responsible for layout, atomic files, migrations and queries; it decides nothing about cases. Called by engine
+//! (writing) and api (reading). Every call blocks: async callers use a thread of their own.
+
+mod atomic;
+mod error;
+mod import;
+mod index;
+mod layout;
+mod migrations;
+mod query;
+mod rows;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use atomic::write_atomically;
+pub use error::StoreError;
+pub use layout::RunDir;
+pub use query::RunRecord;
+pub use writer::RunWriter;
+
+use index::Index;
+
+/// The results folder: its database and its run directories. Cheap to clone; clones share one connection.
+#[derive(Clone, Debug)]
+pub struct Store {
+    results: PathBuf,
+    index: Arc<Index>,
+    unreadable: Arc<[StoreError]>,
+}
+
+impl Store {
+    /// Opens the results folder, makes it where it is missing, and brings its database up to date. A folder that has
+    /// run directories but no database gets one made from them.
+    pub fn open(results: &Path) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(results).map_err(StoreError::io("create", results))?;
+        let path = layout::database(results);
+        let (index, empty) = Index::open(&path)?;
+        let unreadable = if empty { import::all(&index, results)? } else { Vec::new() };
+        Ok(Self { results: results.to_owned(), index: Arc::new(index), unreadable: unreadable.into() })
+    }
+
+    /// Opens the results folder for reading; none when nothing was ever run there. Writes nothing in that case.
+    pub fn open_existing(results: &Path) -> Result<Option<Self>, StoreError> {
+        let has_runs = || std::fs::read_dir(results).is_ok_and(|mut entries| entries.any(|e| e.is_ok_and(is_run)));
+        if layout::database(results).exists() || has_runs() { Self::open(results).map(Some) } else { Ok(None) }
+    }
+
+    /// The results folder.
+    pub fn results(&self) -> &Path {
+        &self.results
+    }
+
+    /// Run directories that could not be read while the database was made from them.
+    pub fn unreadable(&self) -> &[StoreError] {
+        &self.unreadable
+    }
+}
+
+fn is_run(entry: std::fs::DirEntry) -> bool {
+    entry.path().join(layout::RUN_FILE).is_file()
+}

@@ -1,0 +1,187 @@
+//! Writing one run. Files come first, rows after them: what is in the database is on disk.
+
+use std::collections::HashMap;
+use std::fs::{File, OpenOptions, create_dir, create_dir_all};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use model::{CaseFile, CaseId, Event, EventKind, GateRecord, LogStream, RunFile, RunId};
+use serde::Serialize;
+
+use crate::index::Index;
+use crate::{RunDir, Store, StoreError, rows, write_atomically};
+
+impl Store {
+    /// Begins a run: makes its directory with the matrix byte for byte and `run.json`, and its row.
+    pub fn begin(&self, run: &RunFile, matrix: &[u8]) -> Result<RunWriter, StoreError> {
+        let dir = RunDir::of(&self.results, run)?;
+        create_dir(dir.path()).map_err(StoreError::io("create the run directory", dir.path()))?;
+        for folder in [dir.cases(), dir.logs(), dir.artifacts()] {
+            create_dir(&folder).map_err(StoreError::io("create", &folder))?;
+        }
+        write_atomically(&dir.matrix(), matrix)?;
+        let writer = RunWriter {
+            index: self.index.clone(),
+            run: run.run_id.clone(),
+            events: append(&dir.events())?,
+            orchestrator: append(&dir.logs().join("orchestrator.log"))?,
+            failure_logs: HashMap::new(),
+            positions: HashMap::new(),
+            dir,
+        };
+        writer.put_run(run)?;
+        Ok(writer)
+    }
+}
+
+/// The one writer of one run. `Send`, not `Sync`: one dispatcher owns it.
+#[derive(Debug)]
+pub struct RunWriter {
+    index: Arc<Index>,
+    run: RunId,
+    dir: RunDir,
+    events: File,
+    orchestrator: File,
+    failure_logs: HashMap<CaseId, File>,
+    /// Where cases that have started stand in expansion order.
+    positions: HashMap<CaseId, u64>,
+}
+
+impl RunWriter {
+    /// The run directory.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The names inside the run directory.
+    pub fn layout(&self) -> &RunDir {
+        &self.dir
+    }
+
+    /// `logs/<case-id>/`, made on demand.
+    pub fn log_dir(&self, case: &CaseId) -> Result<PathBuf, StoreError> {
+        made(self.dir.case_logs(case))
+    }
+
+    /// `artifacts/<case-id>/`, made on demand.
+    pub fn artifacts_dir(&self, case: &CaseId) -> Result<PathBuf, StoreError> {
+        made(self.dir.case_artifacts(case))
+    }
+
+    /// Appends one event to `events.jsonl`, as one write, so that a process that follows never reads half a line of a
+    /// finished one. Log lines of failures go to the case's `failure.log` too, the harness' own and the milestones to
+    /// `orchestrator.log`.
+    pub fn event(&mut self, event: &Event) -> Result<(), StoreError> {
+        append_json(&mut self.events, &self.dir.events(), event)?;
+        if let (Some(case), EventKind::CaseStarted { index }) = (&event.case, &event.event) {
+            self.positions.insert(case.clone(), *index);
+        }
+        if let (Some(case), EventKind::Log { stream: LogStream::Failure, line }) = (&event.case, &event.event) {
+            return self.failure_line(case, line);
+        }
+        match milestone(event) {
+            Some(text) => {
+                let line = format!("{} {text}\n", rows::time(event.at));
+                let path = self.dir.logs().join("orchestrator.log");
+                self.orchestrator.write_all(line.as_bytes()).map_err(StoreError::io("write", &path))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Appends what the gate saw to the case's `gate.jsonl`.
+    pub fn gate(&mut self, case: &CaseId, records: &[GateRecord]) -> Result<(), StoreError> {
+        let path = self.log_dir(case)?.join("gate.jsonl");
+        let mut file = append(&path)?;
+        for record in records {
+            append_json(&mut file, &path, record)?;
+        }
+        Ok(())
+    }
+
+    /// Stores a finished case: its file atomically, then its rows. A later attempt takes the place of an earlier one.
+    pub fn case(&mut self, case: &CaseFile) -> Result<(), StoreError> {
+        let path = self.dir.case(&case.id);
+        let document = document(case, &path)?;
+        write_atomically(&path, document.as_bytes())?;
+        self.failure_logs.remove(&case.id);
+        let position = self.positions.remove(&case.id);
+        self.index.write(|db| rows::put_case(db, &self.run, case, position, &document))
+    }
+
+    /// Stores `run.json` as it is now.
+    pub fn update(&mut self, run: &RunFile) -> Result<(), StoreError> {
+        self.put_run(run)
+    }
+
+    /// Stores the last `run.json` and syncs the event log. The writer should not be used after it.
+    pub fn finish(&mut self, run: &RunFile) -> Result<(), StoreError> {
+        let path = self.dir.events();
+        self.events.sync_all().map_err(StoreError::io("write", &path))?;
+        self.put_run(run)
+    }
+
+    fn put_run(&self, run: &RunFile) -> Result<(), StoreError> {
+        let path = self.dir.run();
+        let document = document(run, &path)?;
+        write_atomically(&path, document.as_bytes())?;
+        let name = self.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.index.write(|db| rows::put_run(db, run, &name, &document))
+    }
+
+    fn failure_line(&mut self, case: &CaseId, line: &str) -> Result<(), StoreError> {
+        let path = self.dir.case_logs(case).join("failure.log");
+        if !self.failure_logs.contains_key(case) {
+            made(self.dir.case_logs(case))?;
+            self.failure_logs.insert(case.clone(), append(&path)?);
+        }
+        let Some(file) = self.failure_logs.get_mut(case) else { return Ok(()) };
+        file.write_all(format!("{line}\n").as_bytes()).map_err(StoreError::io("write", &path))
+    }
+}
+
+/// A document as it stands in its file and in its row: pretty JSON with a line end.
+pub(crate) fn document(value: &impl Serialize, path: &Path) -> Result<String, StoreError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(StoreError::json(path))?;
+    text.push('\n');
+    Ok(text)
+}
+
+/// What people read in `orchestrator.log`: the events but for logs of others.
+fn milestone(event: &Event) -> Option<String> {
+    let case = event.case.as_ref().map_or("run", |case| case.as_str());
+    let text = match &event.event {
+        EventKind::RunStarted { matrix, total, .. } => format!("started: matrix {matrix}, {total} cases"),
+        EventKind::CaseStarted { index } => format!("started, number {index}"),
+        EventKind::PhaseStarted { phase } => format!("{phase}: started"),
+        EventKind::PhaseFinished { phase, result, duration_ms, message } => {
+            let why = message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
+            format!("{phase}: {result} after {duration_ms} ms{why}")
+        }
+        EventKind::Log { stream: LogStream::Harness, line } => line.clone(),
+        EventKind::Log { .. } => return None,
+        EventKind::CaseFinished { outcome, class, message, duration_ms, .. } => {
+            let class = class.map(|c| format!(" ({c})")).unwrap_or_default();
+            let why = if message.is_empty() { String::new() } else { format!(": {message}") };
+            format!("{outcome}{class} after {duration_ms} ms{why}")
+        }
+        EventKind::RunFinished { exit_code, .. } => format!("finished with exit code {exit_code}"),
+    };
+    Some(format!("{case}: {}", text.replace('\n', " ")))
+}
+
+fn made(folder: PathBuf) -> Result<PathBuf, StoreError> {
+    create_dir_all(&folder).map_err(StoreError::io("create", &folder))?;
+    Ok(folder)
+}
+
+fn append(path: &Path) -> Result<File, StoreError> {
+    OpenOptions::new().create(true).append(true).open(path).map_err(StoreError::io("open", path))
+}
+
+fn append_json(file: &mut File, path: &Path, value: &impl Serialize) -> Result<(), StoreError> {
+    let mut line = serde_json::to_vec(value).map_err(StoreError::json(path))?;
+    line.push(b'\n');
+    file.write_all(&line).map_err(StoreError::io("write", path))
+}
