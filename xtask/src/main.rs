@@ -1,1 +1,56 @@
-fn main() {}
+//! `cargo xtask`: set-up, build, test and benchmark tasks.
+//! It has no dependencies, so that it compiles in a moment on a fresh machine, and it never changes the system: what it
+//! installs itself lies in `.tools/`, the Rust target excepted.
+
+mod cargo;
+mod kubectl;
+mod outcome;
+mod program;
+mod rust;
+mod tasks;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+Usage: cargo xtask <task>
+
+  quickstart        set up what is missing, build, run matrices/quickstart.yaml on the embedded cluster
+  test              set up what the tests need, check the format, run all tests (what .ci/run does)
+  setup             only set up: the WebAssembly target, a C compiler, a pinned kubectl
+  check             format, clippy, and cargo-deny where it is installed
+  bench             build and run the benchmarks; they print numbers and assert nothing
+  harness ARGS...   build harness-cli if needed and run it (also: cargo harness ARGS...)
+
+With CI=true, a test that would be skipped for want of a program is an error.";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args_os().skip(1);
+    let task = args.next().map(|task| task.to_string_lossy().into_owned());
+    let rest: Vec<_> = args.collect();
+    let takes_args = matches!(task.as_deref(), Some("harness" | "bench"));
+    if !rest.is_empty() && !takes_args {
+        eprintln!("xtask: unexpected argument {:?}\n\n{USAGE}", rest[0]);
+        return ExitCode::from(2);
+    }
+    let result = match task.as_deref() {
+        Some("quickstart") => tasks::quickstart(),
+        Some("test") => tasks::test(),
+        Some("setup") => tasks::setup(),
+        Some("check") => tasks::check(),
+        Some("bench") => tasks::bench(&rest),
+        Some("harness") => tasks::harness(&rest),
+        Some("help" | "-h" | "--help") => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        Some(other) => {
+            eprintln!("xtask: there is no task {other:?}\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+        None => {
+            eprintln!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    outcome::exit_code(result)
+}

@@ -1,0 +1,125 @@
+//! The tasks that people and CI call.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::Command;
+
+use crate::cargo;
+use crate::kubectl::{self, Kubectl};
+use crate::outcome::{Failure, Outcome};
+use crate::program;
+use crate::rust;
+
+const INSTALL_KUBECTL: &str = "https://kubernetes.io/docs/tasks/tools/";
+
+/// Sets up everything, kubectl included.
+pub(crate) fn setup() -> Outcome {
+    set_up_build()?;
+    let kubectl = set_up_kubectl()?;
+    eprintln!("xtask: the WebAssembly target and a C compiler are there");
+    if let Some(path) = kubectl.path() {
+        eprintln!("xtask: kubectl for the tests is {}", path.display());
+    }
+    Ok(())
+}
+
+/// Builds the program and runs the quickstart matrix; the exit code is the program's.
+pub(crate) fn quickstart() -> Outcome {
+    set_up_build()?;
+    cargo::build("harness-cli")?;
+    let mut command = Command::new(cargo::built("harness-cli"));
+    program::run(command.current_dir(cargo::root()).args(["run", "matrices/quickstart.yaml"]))
+}
+
+/// Format, then every test of the workspace. Clippy is not among them: it would compile all dependencies a second time.
+pub(crate) fn test() -> Outcome {
+    set_up_build()?;
+    let kubectl = set_up_kubectl()?;
+    check_format()?;
+    let mut command = cargo::cargo();
+    command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
+    match kubectl.path() {
+        Some(path) => command.env("HARNESS_TEST_KUBECTL", path).env("PATH", with_first(path)?),
+        None => command.env_remove("HARNESS_TEST_KUBECTL"),
+    };
+    program::run(&mut command)
+}
+
+/// Format, clippy, cargo-deny.
+pub(crate) fn check() -> Outcome {
+    set_up_build()?;
+    check_format()?;
+    program::run(cargo::cargo().args(["clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
+    if program::find("cargo-deny").is_none() {
+        eprintln!("xtask: cargo-deny is not installed, so licences and advisories were not checked");
+        eprintln!("       (cargo install --locked cargo-deny)");
+        return Ok(());
+    }
+    program::run(cargo::cargo().args(["deny", "check"]))
+}
+
+/// Runs the benchmarks.
+pub(crate) fn bench(args: &[OsString]) -> Outcome {
+    set_up_build()?;
+    // The benchmarks start harness-cli as a whole process too.
+    cargo::build("harness-cli")?;
+    cargo::build("bench")?;
+    program::run(Command::new(cargo::built("bench")).current_dir(cargo::root()).args(args))
+}
+
+/// Runs harness-cli where the caller is.
+pub(crate) fn harness(args: &[OsString]) -> Outcome {
+    set_up_build()?;
+    cargo::build("harness-cli")?;
+    program::run(Command::new(cargo::built("harness-cli")).args(args))
+}
+
+fn set_up_build() -> Outcome {
+    rust::check_c_compiler()?;
+    Ok(rust::ensure_target()?)
+}
+
+fn set_up_kubectl() -> Result<Kubectl, Failure> {
+    let kubectl = kubectl::ensure();
+    match &kubectl {
+        Kubectl::Pinned(_) => {}
+        Kubectl::Found(path, reason) => {
+            eprintln!("xtask: the tests use {}, which is not the pinned version:\n  {reason}", path.display());
+        }
+        Kubectl::Missing(reason) => {
+            let message = format!(
+                "there is no kubectl:\n  {reason}\n  Install one ({INSTALL_KUBECTL}) and run this again; until then the \
+                 tests of `cluster up` with kubectl\n  and of the script failure (matrices/legacy.yaml) are skipped."
+            );
+            if in_ci() {
+                return Err(Failure::Message(message));
+            }
+            eprintln!("xtask: {message}");
+        }
+    }
+    Ok(kubectl)
+}
+
+fn in_ci() -> bool {
+    std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"))
+}
+
+/// rustfmt over the workspace and over the guests, which are a workspace of their own.
+fn check_format() -> Outcome {
+    if program::output(cargo::cargo().args(["fmt", "--version"])).is_err() {
+        let message = "rustfmt is not installed (rustup component add rustfmt), so the format was not checked";
+        if in_ci() {
+            return Err(Failure::Message(message.into()));
+        }
+        eprintln!("xtask: {message}");
+        return Ok(());
+    }
+    program::run(cargo::cargo().args(["fmt", "--all", "--check"]))
+}
+
+/// PATH with the folder of this program first.
+fn with_first(program: &Path) -> Result<OsString, Failure> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let dirs = program.parent().map(Path::to_path_buf).into_iter().chain(std::env::split_paths(&path));
+    std::env::join_paths(dirs).map_err(|error| Failure::Message(format!("PATH: {error}")))
+}
