@@ -99,6 +99,17 @@ pub enum EventKind {
         /// Cases in all.
         total: u64,
     },
+    /// A finished case was judged anew, because a control passed; its file is written again.
+    CaseRevised {
+        /// How it ended now.
+        outcome: Outcome,
+        /// Whose doing.
+        class: Option<Class>,
+        /// In one word.
+        status: Status,
+        /// Why.
+        message: String,
+    },
     /// The last event.
     RunFinished {
         /// What came of it.
