@@ -1,1 +1,25 @@
-//! Runs a matrix: the life of a case, events, cancellation.
+//! Runs a matrix: leads each case through its life, keeps all events in one order, decides the exit code.
+//! It owns no format, no policy, no rule of judgement: those are in `store`, `gate` and `judge`.
+
+mod accept;
+mod agent;
+mod cancel;
+mod case;
+mod dispatcher;
+mod logs;
+mod objects;
+mod record;
+mod request;
+mod run;
+mod scene;
+mod script;
+mod selection;
+mod single;
+mod watches;
+
+pub use cancel::{Cancel, Canceller, Interrupt};
+pub use dispatcher::RecordError;
+pub use request::{Listener, Plugins, RunOptions, RunRequest, Setting};
+pub use run::{EngineError, run};
+pub use selection::{FilterError, Selection};
+pub use single::{Held, SingleError, SingleRequest, hold};

@@ -1,0 +1,66 @@
+//! The embedded cluster as a provisioner. Every lease is a cluster of its own: it starts in milliseconds, and its clock,
+//! once it has hurried past wall time after an agent, could not be brought back for the next one.
+
+use std::sync::Arc;
+
+use clock::Clock;
+use embedded::{Identity, Options};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use model::{ClusterKind, Endpoints};
+use tower::BoxError;
+
+use crate::{Cluster, ProvisionError, Provisioner};
+
+/// The only template so far.
+const TEMPLATES: &[&str] = &["single-node"];
+
+/// Makes embedded clusters.
+#[derive(Clone, Copy, Debug)]
+pub struct EmbeddedProvisioner;
+
+impl EmbeddedProvisioner {
+    /// A provisioner of this template; `single-node` without one.
+    ///
+    /// # Errors
+    /// [`ProvisionError::Template`].
+    pub fn for_template(template: Option<&str>) -> Result<Self, ProvisionError> {
+        match template {
+            Some(unknown) if !TEMPLATES.contains(&unknown) => Err(ProvisionError::Template {
+                provisioner: "embedded",
+                template: unknown.to_owned(),
+                available: TEMPLATES.join(", "),
+            }),
+            _ => Ok(Self),
+        }
+    }
+}
+
+impl Provisioner for EmbeddedProvisioner {
+    fn kind(&self) -> ClusterKind {
+        ClusterKind::Embedded
+    }
+
+    fn provision(&self, seed: u64) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
+        async move {
+            let cluster = embedded::Cluster::start(Options { seed, ..Options::default() });
+            let clock: Arc<dyn Clock> = cluster.clock();
+            let server = cluster.clone();
+            let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
+                let server = server.clone();
+                async move {
+                    let response = server.handle(request, Identity::admin()).await;
+                    Ok::<_, BoxError>(response.map(kube::client::Body::wrap_body))
+                }
+            });
+            Ok(Cluster {
+                kind: ClusterKind::Embedded,
+                upstream: tower::util::BoxCloneSyncService::new(service),
+                clock,
+                endpoints: Endpoints::default(),
+                _owned: Some(Box::new(cluster)),
+            })
+        }
+        .boxed()
+    }
+}

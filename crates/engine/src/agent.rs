@@ -1,0 +1,108 @@
+//! Lets the agent at the scene: its way through the gate, its task, its time.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::AgentPreset;
+use executor::agent::{AgentResult, AgentRun};
+use executor::process::Stream;
+use jiff::Timestamp;
+use model::{AnswerSlot, Endpoints, FAULT_TYPES, LogStream, Objective, Party, SCHEMA, Task};
+
+use crate::logs::CaseLogs;
+use crate::record::End;
+use crate::scene::Scene;
+use crate::watches::Watches;
+use crate::{Cancel, Setting};
+
+/// What the agent is told, word for word the same for every failure.
+pub(crate) fn prompt(namespace: &str, objective: Objective) -> String {
+    let asked = match objective {
+        Objective::Diagnose => "Investigate without changing anything, then write your answer to the path below.",
+        Objective::Mitigate | Objective::Both => {
+            "Investigate, repair it if needed, then write your answer to the path below."
+        }
+    };
+    format!(
+        "Something may be wrong in namespace {namespace}. {asked} The answer is one JSON object: fault_present \
+         (boolean, required), root_causes (objects with kind, namespace, name), fault_type (one of the given words), \
+         explanation, fixed. KUBECONFIG points at the cluster."
+    )
+}
+
+/// What is needed to run one agent once.
+pub(crate) struct AgentCall<'a> {
+    pub(crate) setting: &'a Setting,
+    pub(crate) preset: &'a AgentPreset,
+    pub(crate) args: &'a [String],
+    pub(crate) objective: Objective,
+    pub(crate) access: &'a str,
+    pub(crate) time: Duration,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) artifacts_dir: PathBuf,
+    pub(crate) logs: Arc<CaseLogs>,
+    pub(crate) cancel: Cancel,
+}
+
+impl std::fmt::Debug for AgentCall<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentCall").field("preset", &self.preset.id).finish_non_exhaustive()
+    }
+}
+
+/// Runs the agent while the scene goes on around it, at wall time.
+pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Watches) -> Result<AgentResult, End> {
+    let policy = call
+        .setting
+        .grants
+        .agent_policy(call.access, &scene.namespace)
+        .map_err(|error| End::infrastructure(error.to_string()))?;
+    let _wall_time = scene.clock.keep_wall_time().await;
+    let endpoint = scene
+        .gate
+        .serve(Party::Agent, Arc::new(policy))
+        .await
+        .map_err(|error| End::infrastructure(format!("the gate's proxy: {error}")))?;
+    let logs = Arc::clone(&call.logs);
+    let run = AgentRun {
+        preset: call.preset,
+        args: call.args,
+        task: &task(&scene.namespace, call.objective, call.time, &scene.cluster.endpoints),
+        kubeconfig: endpoint.kubeconfig(),
+        harness_exe: &call.setting.harness_exe,
+        stdout_log: call.log_dir.join("agent.stdout"),
+        stderr_log: call.log_dir.join("agent.stderr"),
+        artifacts_dir: call.artifacts_dir,
+        deadline: Instant::now() + call.time,
+        on_line: Arc::new(move |stream, line: &str| {
+            let stream = match stream {
+                Stream::Stdout => LogStream::AgentStdout,
+                Stream::Stderr => LogStream::AgentStderr,
+            };
+            logs.line(stream, line);
+        }),
+    };
+    let cancel = call.cancel.clone();
+    let interrupted = async move { drop(cancel.wait().await) };
+    let result = watches.pump_while(executor::agent::run(run, interrupted)).await;
+    endpoint.shutdown().await;
+    Ok(result)
+}
+
+/// The task as the agent reads it; the executor fills in the path of the answer.
+fn task(namespace: &str, objective: Objective, time: Duration, endpoints: &Endpoints) -> Task {
+    let fault_types: BTreeMap<String, String> =
+        FAULT_TYPES.iter().map(|fault| (fault.id.to_owned(), fault.meaning.to_owned())).collect();
+    Task {
+        schema: SCHEMA,
+        prompt: prompt(namespace, objective),
+        namespace: namespace.to_owned(),
+        objective,
+        deadline: Timestamp::now().checked_add(time).unwrap_or(Timestamp::MAX),
+        answer: AnswerSlot { path: String::new(), schema: executor::answer_schema() },
+        fault_types,
+        endpoints: endpoints.clone(),
+    }
+}

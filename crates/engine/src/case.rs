@@ -1,0 +1,277 @@
+//! The life of a case: lease, prepare, induce, witness, agent, judge, then stop and certify whatever happened between.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use catalog::{AgentPreset, Failure};
+use cluster::Provisioner;
+use executor::agent::AgentResult;
+use futures::FutureExt;
+use judge::{Mitigation, ScoreInput};
+use model::{CaseFile, Objective, Phase, PhaseResult};
+use serde_json::Value;
+
+use crate::agent::{AgentCall, let_in};
+use crate::dispatcher::Dispatcher;
+use crate::logs::CaseLogs;
+use crate::record::{End, Identity, Record};
+use crate::scene::{Scene, SceneRequest, broken, missing_programs};
+use crate::watches::Watches;
+use crate::{Cancel, Setting};
+
+/// Wall time for a cluster to be there.
+const LEASE: Duration = Duration::from_secs(300);
+/// Cluster time, after the agent has ended, for what it changed to become healthy, besides the window of the check.
+const SETTLE: Duration = Duration::from_secs(60);
+
+/// Everything about one case that is known before it starts.
+pub(crate) struct CaseRequest {
+    pub(crate) identity: Identity,
+    pub(crate) setting: Setting,
+    pub(crate) failure: Failure,
+    pub(crate) params: BTreeMap<String, Value>,
+    pub(crate) preset: AgentPreset,
+    pub(crate) args: Vec<String>,
+    pub(crate) objective: Objective,
+    pub(crate) access: String,
+    pub(crate) time: Duration,
+    pub(crate) provisioner: Arc<dyn Provisioner>,
+    pub(crate) seed: u64,
+    pub(crate) log_dir: PathBuf,
+    pub(crate) artifacts_dir: PathBuf,
+    pub(crate) dispatcher: Dispatcher,
+    pub(crate) cancel: Cancel,
+}
+
+impl std::fmt::Debug for CaseRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CaseRequest").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+/// Leads a case through its life. Whatever goes wrong is in the file that comes back.
+pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
+    let mut record = Record::new(request.identity.clone(), request.dispatcher.clone());
+    let missing = missing_programs(&request.failure).or_else(|| executor::agent::missing(&request.preset));
+    if let Some(missing) = missing {
+        return record.finish(End::skipped(missing));
+    }
+    let logs = match CaseLogs::create(record.id().clone(), &request.log_dir, request.dispatcher.clone()) {
+        Ok(logs) => Arc::new(logs),
+        Err(error) => return record.finish(End::infrastructure(format!("the logs of the case: {error}"))),
+    };
+    let end = match lease(&request, &mut record, &logs).await {
+        Ok(mut scene) => {
+            let end = guarded(&request, &mut record, &mut scene, &logs).await;
+            put_back(&mut record, &mut scene).await;
+            end
+        }
+        Err(end) => end,
+    };
+    (record.gate, _) = logs.agent_requests();
+    match logs.flush() {
+        Ok(0) => {}
+        Ok(unseen) => record.say(format!("{unseen} log lines are in the files only: the event stream was full")).await,
+        Err(error) => return record.finish(End::infrastructure(format!("the logs of the case: {error}"))),
+    }
+    record.finish(end)
+}
+
+async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>) -> Result<Scene, End> {
+    let phase = record.begin(Phase::Lease).await;
+    let provision = tokio::time::timeout(LEASE, request.provisioner.provision(request.seed));
+    let cluster = match provision.await {
+        Ok(Ok(cluster)) => cluster,
+        Ok(Err(error)) => {
+            record.end(phase, PhaseResult::Failed, Some(error.to_string())).await;
+            return Err(End::infrastructure(error.to_string()));
+        }
+        Err(_) => {
+            let message = format!("no cluster within {} s", LEASE.as_secs());
+            record.end(phase, PhaseResult::TimedOut, Some(message.clone())).await;
+            return Err(End::infrastructure(message));
+        }
+    };
+    let scene = Scene::open(SceneRequest {
+        setting: request.setting.clone(),
+        failure: request.failure.clone(),
+        params: request.params.clone(),
+        cluster,
+        cluster_name: request.identity.cluster.to_string(),
+        seed: request.seed,
+        logs: Arc::clone(logs),
+        cancel: request.cancel.clone(),
+    })
+    .await;
+    let (result, message) = outcome_of(&scene);
+    record.end(phase, result, message).await;
+    scene
+}
+
+/// Runs the part that may fail, so that a panic in it does not skip putting the cluster back.
+async fn guarded(request: &CaseRequest, record: &mut Record, scene: &mut Scene, logs: &Arc<CaseLogs>) -> End {
+    match AssertUnwindSafe(attempt(request, record, scene, logs)).catch_unwind().await {
+        Ok(Ok(end) | Err(end)) => end,
+        Err(panic) => {
+            let what = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+            let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
+            End::infrastructure(format!("a bug in the harness: {what}"))
+        }
+    }
+}
+
+async fn attempt(
+    request: &CaseRequest,
+    record: &mut Record,
+    scene: &mut Scene,
+    logs: &Arc<CaseLogs>,
+) -> Result<End, End> {
+    let phase = record.begin(Phase::Prepare).await;
+    let prepared = unless_interrupted(request, scene.prepare()).await;
+    let (result, message) = outcome_of(&prepared);
+    record.end(phase, result, message).await;
+    let mut watches = prepared?;
+    record.params = scene.resolved.params.clone();
+
+    let phase = record.begin(Phase::Induce).await;
+    let induced = unless_interrupted(request, scene.induce(&mut watches)).await;
+    let (result, message) = outcome_of(&induced);
+    record.end(phase, result, message).await;
+    let time = induced?.map_or(request.time, |given| given.min(request.time));
+
+    let phase = record.begin(Phase::Witness).await;
+    let witnessed = unless_interrupted(request, scene.witness(&mut watches)).await;
+    let (result, message) = outcome_of(&witnessed);
+    record.end(phase, result, message).await;
+    record.witness = Some(match &witnessed {
+        Ok(witness) => witness.clone(),
+        Err(_) => scene.testimony(&watches.observer),
+    });
+    witnessed?;
+
+    let result = agent(request, record, scene, &mut watches, time, logs).await?;
+    if request.cancel.interrupted().is_some() {
+        return Err(End::interrupted());
+    }
+    judge(request, record, scene, &mut watches, result, logs).await
+}
+
+/// An interruption ends every phase at once but the agent's, which ends its processes first.
+async fn unless_interrupted<T>(request: &CaseRequest, work: impl Future<Output = Result<T, End>>) -> Result<T, End> {
+    request.cancel.unless(work).await.unwrap_or_else(|| Err(End::interrupted()))
+}
+
+async fn agent(
+    request: &CaseRequest,
+    record: &mut Record,
+    scene: &Scene,
+    watches: &mut Watches,
+    time: Duration,
+    logs: &Arc<CaseLogs>,
+) -> Result<AgentResult, End> {
+    let phase = record.begin(Phase::Agent).await;
+    watches.reset_health();
+    let call = AgentCall {
+        setting: &request.setting,
+        preset: &request.preset,
+        args: &request.args,
+        objective: request.objective,
+        access: &request.access,
+        time,
+        log_dir: request.log_dir.clone(),
+        artifacts_dir: request.artifacts_dir.clone(),
+        logs: Arc::clone(logs),
+        cancel: request.cancel.clone(),
+    };
+    let result = let_in(call, scene, watches).await;
+    let (phase_result, message) = outcome_of(&result);
+    record.end(phase, phase_result, message).await;
+    let result = result?;
+    record.gated = true;
+    record.isolation = result.isolation.clone();
+    record.answer = result.answer.clone();
+    record.usage = result.usage.clone();
+    record.artifacts = result.artifacts.clone();
+    Ok(result)
+}
+
+async fn judge(
+    request: &CaseRequest,
+    record: &mut Record,
+    scene: &Scene,
+    watches: &mut Watches,
+    agent: AgentResult,
+    logs: &Arc<CaseLogs>,
+) -> Result<End, End> {
+    let phase = record.begin(Phase::Judge).await;
+    let (counts, records) = logs.agent_requests();
+    let mitigation = mitigation(request.objective, scene, watches, counts.mutations > 0).await;
+    let verdict = judge::score(&ScoreInput {
+        objective: request.objective,
+        ground_truth: &scene.resolved.ground_truth,
+        answer: &record.answer,
+        mitigation,
+        records: &records,
+        objects: &watches.objects(),
+        namespace: &scene.namespace,
+        started_at: agent.started_at,
+        finished_at: agent.finished_at,
+        usage: &record.usage,
+    });
+    let (outcome, class, message) = judge::decide(&verdict, &agent.ending());
+    record.verdict = Some(verdict);
+    record.end(phase, PhaseResult::Ok, None).await;
+    Ok(End { outcome, class, message })
+}
+
+/// Whether health holds after the agent, over the windows of the checks; asked only where it is part of the objective.
+async fn mitigation(objective: Objective, scene: &Scene, watches: &mut Watches, touched: bool) -> Mitigation {
+    if objective == Objective::Diagnose {
+        return Mitigation::NotAsked;
+    }
+    if scene.resolved.ground_truth.is_none() && watches.was_unhealthy() {
+        return Mitigation::NotHealthy("health did not hold all the time although nothing was wrong".into());
+    }
+    if !touched && !watches.observer.holds_now() {
+        let broken = broken(&watches.observer, scene.clock.now());
+        return Mitigation::NotHealthy(format!(
+            "{broken} did not hold when the agent ended, and it had changed nothing"
+        ));
+    }
+    let max = SETTLE + scene.checks.longest_window();
+    match watches.pump_until(max, |observer, now| observer.healthy(now)).await {
+        Ok(()) => Mitigation::Healthy,
+        Err(_) => {
+            let broken = broken(&watches.observer, scene.clock.now());
+            Mitigation::NotHealthy(format!("{broken} did not hold within {} s after the agent", max.as_secs()))
+        }
+    }
+}
+
+/// Steps 7 and 8: for every case that had a cluster, whatever happened before.
+async fn put_back(record: &mut Record, scene: &mut Scene) {
+    let phase = record.begin(Phase::Stop).await;
+    let stopped = scene.stop().await;
+    match stopped {
+        Ok(()) => record.end(phase, PhaseResult::Ok, None).await,
+        Err(error) => {
+            record.say(format!("`stop` of the failure did not succeed: {error}")).await;
+            record.end(phase, PhaseResult::Failed, Some(error)).await;
+        }
+    }
+    let phase = record.begin(Phase::Certify).await;
+    record.leaks = scene.remove_namespace().await;
+    let leaked = record.leaks.first().map(|leak| format!("{} is {}", leak.object, leak.what));
+    let result = if leaked.is_some() { PhaseResult::Failed } else { PhaseResult::Ok };
+    record.end(phase, result, leaked).await;
+}
+
+fn outcome_of<T>(result: &Result<T, End>) -> (PhaseResult, Option<String>) {
+    match result {
+        Ok(_) => (PhaseResult::Ok, None),
+        Err(end) => (PhaseResult::Failed, Some(end.message.clone())),
+    }
+}

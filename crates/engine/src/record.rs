@@ -1,0 +1,188 @@
+//! Gathers what will be the case file while a case lives, and tells the event stream about its phases.
+
+use std::time::Instant;
+
+use jiff::Timestamp;
+use model::{
+    AnswerRecord, CaseFile, CaseId, Class, ClusterKind, EventKind, GateCounts, Id, Isolation, Leak, LogStream, Outcome,
+    Phase, PhaseRecord, PhaseResult, SCHEMA, Usage, Verdict, Witness,
+};
+use serde_json::Value;
+
+use crate::dispatcher::Dispatcher;
+
+/// How a case ends before or instead of a verdict.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct End {
+    pub(crate) outcome: Outcome,
+    pub(crate) class: Option<Class>,
+    pub(crate) message: String,
+}
+
+impl End {
+    pub(crate) fn passed() -> Self {
+        Self { outcome: Outcome::Passed, class: None, message: String::new() }
+    }
+
+    pub(crate) fn skipped(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Skipped, class: Some(Class::Test), message: message.into() }
+    }
+
+    /// The failure did not take hold, or is unfit.
+    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Invalid, class: Some(Class::Test), message: message.into() }
+    }
+
+    /// The failure broke.
+    pub(crate) fn test(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Error, class: Some(Class::Test), message: message.into() }
+    }
+
+    /// Cluster or harness broke.
+    pub(crate) fn infrastructure(message: impl Into<String>) -> Self {
+        Self { outcome: Outcome::Error, class: Some(Class::Infrastructure), message: message.into() }
+    }
+
+    pub(crate) fn interrupted() -> Self {
+        Self {
+            outcome: Outcome::Interrupted,
+            class: Some(Class::Infrastructure),
+            message: "the run was interrupted".into(),
+        }
+    }
+}
+
+/// Who and where; fixed from the start of a case.
+#[derive(Clone, Debug)]
+pub(crate) struct Identity {
+    pub(crate) id: CaseId,
+    pub(crate) cluster: Id,
+    pub(crate) cluster_kind: ClusterKind,
+    pub(crate) failure: Id,
+    pub(crate) agent: Id,
+    pub(crate) repeat: u32,
+    pub(crate) control: bool,
+}
+
+/// The record of one case.
+#[derive(Debug)]
+pub(crate) struct Record {
+    identity: Identity,
+    dispatcher: Dispatcher,
+    started_at: Timestamp,
+    started: Instant,
+    phases: Vec<PhaseRecord>,
+    pub(crate) witness: Option<Witness>,
+    pub(crate) gated: bool,
+    pub(crate) isolation: Isolation,
+    pub(crate) answer: AnswerRecord,
+    pub(crate) verdict: Option<Verdict>,
+    pub(crate) usage: Usage,
+    pub(crate) gate: GateCounts,
+    pub(crate) leaks: Vec<Leak>,
+    pub(crate) artifacts: Vec<model::Artifact>,
+    pub(crate) params: Value,
+}
+
+impl Record {
+    pub(crate) fn new(identity: Identity, dispatcher: Dispatcher) -> Self {
+        Self {
+            identity,
+            dispatcher,
+            started_at: Timestamp::now(),
+            started: Instant::now(),
+            phases: Vec::new(),
+            witness: None,
+            gated: false,
+            isolation: Isolation::default(),
+            answer: AnswerRecord::default(),
+            verdict: None,
+            usage: Usage::default(),
+            gate: GateCounts::default(),
+            leaks: Vec::new(),
+            artifacts: Vec::new(),
+            params: Value::Null,
+        }
+    }
+
+    pub(crate) fn id(&self) -> &CaseId {
+        &self.identity.id
+    }
+
+    /// A line of the harness in the event stream.
+    pub(crate) async fn say(&self, line: impl Into<String>) {
+        let event = EventKind::Log { stream: LogStream::Harness, line: line.into() };
+        self.dispatcher.event(Some(&self.identity.id), event).await;
+    }
+
+    /// Begins a phase.
+    pub(crate) async fn begin(&mut self, phase: Phase) -> Running {
+        self.dispatcher.event(Some(&self.identity.id), EventKind::PhaseStarted { phase }).await;
+        Running { phase, started_at: Timestamp::now(), started: Instant::now() }
+    }
+
+    /// Ends a phase.
+    pub(crate) async fn end(&mut self, running: Running, result: PhaseResult, message: Option<String>) {
+        let duration_ms = millis(running.started);
+        let phase = running.phase;
+        self.phases.push(PhaseRecord {
+            phase,
+            started_at: running.started_at,
+            duration_ms,
+            result,
+            message: message.clone(),
+        });
+        let event = EventKind::PhaseFinished { phase, result, duration_ms, message };
+        self.dispatcher.event(Some(&self.identity.id), event).await;
+    }
+
+    /// The case file.
+    pub(crate) fn finish(self, end: End) -> CaseFile {
+        let params = match self.params {
+            Value::Object(map) => map.into_iter().collect(),
+            _ => Default::default(),
+        };
+        CaseFile {
+            schema: SCHEMA,
+            id: self.identity.id,
+            cluster: self.identity.cluster,
+            cluster_kind: self.identity.cluster_kind,
+            failure: self.identity.failure,
+            agent: self.identity.agent,
+            repeat: self.identity.repeat,
+            attempt: 1,
+            control: self.identity.control,
+            outcome: end.outcome,
+            class: end.class,
+            status: end.outcome.status(end.class),
+            message: end.message,
+            started_at: self.started_at,
+            finished_at: Timestamp::now(),
+            duration_ms: millis(self.started),
+            phases: self.phases,
+            witness: self.witness,
+            gated: self.gated,
+            isolation: self.isolation,
+            answer: self.answer,
+            verdict: self.verdict,
+            usage: self.usage,
+            gate: self.gate,
+            leaks: self.leaks,
+            artifacts: self.artifacts,
+            params,
+        }
+    }
+}
+
+/// A phase that has begun.
+#[derive(Debug)]
+#[must_use = "a phase that has begun must end"]
+pub(crate) struct Running {
+    phase: Phase,
+    started_at: Timestamp,
+    started: Instant,
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

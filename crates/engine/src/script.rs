@@ -1,0 +1,116 @@
+//! Runs a failure's `induce.sh` for the shim component: from a private copy of the package, with the gate's kubeconfig.
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use catalog::Failure;
+use executor::process::{self, Exit, ProcessSpec, Stream};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use plugin::{ScriptError, ScriptOutput, ScriptRunner};
+use tempfile::TempDir;
+
+use crate::Cancel;
+
+/// How long a script may take to end after SIGTERM.
+const GRACE: Duration = Duration::from_secs(5);
+/// How much of a script's output is kept for the shim.
+const KEPT_OUTPUT: usize = 256 * 1024;
+
+/// Where a case's script finds what it needs.
+pub(crate) struct Script {
+    folder: TempDir,
+    env: BTreeMap<String, String>,
+    time_limit: Duration,
+    on_line: Arc<dyn Fn(&str) + Send + Sync>,
+    cancel: Cancel,
+}
+
+impl std::fmt::Debug for Script {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Script").field("folder", &self.folder.path()).finish_non_exhaustive()
+    }
+}
+
+impl Script {
+    /// Lays the package out in a private folder.
+    pub(crate) fn lay_out(
+        failure: &Failure,
+        kubeconfig: &str,
+        namespace: &str,
+        pod_name: &str,
+        time_limit: Duration,
+        on_line: Arc<dyn Fn(&str) + Send + Sync>,
+        cancel: Cancel,
+    ) -> std::io::Result<Self> {
+        let folder = tempfile::Builder::new().prefix("h-").tempdir()?;
+        let package = folder.path().join("package");
+        for (path, content) in &failure.files {
+            let target = package.join(path);
+            if let Some(parent) = target.parent() {
+                std::fs::create_dir_all(parent)?;
+            }
+            std::fs::write(&target, content)?;
+        }
+        let induce = package.join("induce.sh");
+        std::fs::set_permissions(&induce, std::fs::Permissions::from_mode(0o700))?;
+        let home = folder.path().join("home");
+        std::fs::create_dir(&home)?;
+        let config = folder.path().join("kubeconfig");
+        std::fs::write(&config, kubeconfig)?;
+        std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600))?;
+        let env = environment(&home, &config, namespace, pod_name);
+        Ok(Self { folder, env, time_limit, on_line, cancel })
+    }
+}
+
+fn environment(home: &Path, config: &Path, namespace: &str, pod_name: &str) -> BTreeMap<String, String> {
+    let inherited = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
+    [
+        ("PATH", inherited("PATH", "/usr/local/bin:/usr/bin:/bin")),
+        ("LANG", inherited("LANG", "C.UTF-8")),
+        ("TZ", inherited("TZ", "UTC")),
+        ("NO_PROXY", "127.0.0.1,localhost,::1".to_owned()),
+        ("HOME", home.display().to_string()),
+        ("KUBECONFIG", config.display().to_string()),
+        ("TEST_NAMESPACE", namespace.to_owned()),
+        ("TEST_POD_NAME", pod_name.to_owned()),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name.to_owned(), value))
+    .collect()
+}
+
+impl ScriptRunner for Script {
+    fn run(&self, args: Vec<String>) -> BoxFuture<'static, Result<ScriptOutput, ScriptError>> {
+        let package = self.folder.path().join("package");
+        let on_line = Arc::clone(&self.on_line);
+        let spec = ProcessSpec {
+            program: package.join("induce.sh"),
+            args,
+            env: self.env.clone(),
+            cwd: package,
+            stdin: None,
+            deadline: Instant::now() + self.time_limit,
+            grace: GRACE,
+            keep_output: KEPT_OUTPUT,
+            on_line: Arc::new(move |_: Stream, line: &str| on_line(line)),
+        };
+        let cancel = self.cancel.clone();
+        async move {
+            let result = process::run(spec, async move { drop(cancel.wait().await) }).await;
+            let code = match result.exit {
+                Exit::Code(code) => code,
+                Exit::Signal(signal) => return Err(ScriptError(format!("induce.sh was ended by signal {signal}"))),
+                Exit::TimedOut => return Err(ScriptError("induce.sh did not end in its time".into())),
+                Exit::Cancelled => return Err(ScriptError("the run was interrupted".into())),
+                Exit::NotStarted(why) => return Err(ScriptError(format!("induce.sh could not be started: {why}"))),
+            };
+            Ok(ScriptOutput { code, stdout: result.stdout, stderr: result.stderr })
+        }
+        .boxed()
+    }
+}
