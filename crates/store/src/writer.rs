@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::{CaseFile, CaseId, Event, EventKind, GateRecord, LogStream, RunFile, RunId};
+use model::{CaseFile, CaseId, Event, EventKind, LogStream, RunFile, RunId};
 use serde::Serialize;
 
 use crate::index::Index;
@@ -26,7 +26,6 @@ impl Store {
             run: run.run_id.clone(),
             events: append(&dir.events())?,
             orchestrator: append(&dir.logs().join("orchestrator.log"))?,
-            failure_logs: HashMap::new(),
             positions: HashMap::new(),
             dir,
         };
@@ -43,7 +42,6 @@ pub struct RunWriter {
     dir: RunDir,
     events: File,
     orchestrator: File,
-    failure_logs: HashMap<CaseId, File>,
     /// Where cases that have started stand in expansion order.
     positions: HashMap<CaseId, u64>,
 }
@@ -70,15 +68,11 @@ impl RunWriter {
     }
 
     /// Appends one event to `events.jsonl`, as one write, so that a process that follows never reads half a line of a
-    /// finished one. Log lines of failures go to the case's `failure.log` too, the harness' own and the milestones to
-    /// `orchestrator.log`.
+    /// finished one. Milestones and the harness' own log lines go to `orchestrator.log` too.
     pub fn event(&mut self, event: &Event) -> Result<(), StoreError> {
         append_json(&mut self.events, &self.dir.events(), event)?;
         if let (Some(case), EventKind::CaseStarted { index }) = (&event.case, &event.event) {
             self.positions.insert(case.clone(), *index);
-        }
-        if let (Some(case), EventKind::Log { stream: LogStream::Failure, line }) = (&event.case, &event.event) {
-            return self.failure_line(case, line);
         }
         match milestone(event) {
             Some(text) => {
@@ -90,22 +84,11 @@ impl RunWriter {
         }
     }
 
-    /// Appends what the gate saw to the case's `gate.jsonl`.
-    pub fn gate(&mut self, case: &CaseId, records: &[GateRecord]) -> Result<(), StoreError> {
-        let path = self.log_dir(case)?.join("gate.jsonl");
-        let mut file = append(&path)?;
-        for record in records {
-            append_json(&mut file, &path, record)?;
-        }
-        Ok(())
-    }
-
     /// Stores a finished case: its file atomically, then its rows. A later attempt takes the place of an earlier one.
     pub fn case(&mut self, case: &CaseFile) -> Result<(), StoreError> {
         let path = self.dir.case(&case.id);
         let document = document(case, &path)?;
         write_atomically(&path, document.as_bytes())?;
-        self.failure_logs.remove(&case.id);
         let position = self.positions.remove(&case.id);
         self.index.write(|db| rows::put_case(db, &self.run, case, position, &document))
     }
@@ -128,16 +111,6 @@ impl RunWriter {
         write_atomically(&path, document.as_bytes())?;
         let name = self.dir.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         self.index.write(|db| rows::put_run(db, run, &name, &document))
-    }
-
-    fn failure_line(&mut self, case: &CaseId, line: &str) -> Result<(), StoreError> {
-        let path = self.dir.case_logs(case).join("failure.log");
-        if !self.failure_logs.contains_key(case) {
-            made(self.dir.case_logs(case))?;
-            self.failure_logs.insert(case.clone(), append(&path)?);
-        }
-        let Some(file) = self.failure_logs.get_mut(case) else { return Ok(()) };
-        file.write_all(format!("{line}\n").as_bytes()).map_err(StoreError::io("write", &path))
     }
 }
 
@@ -166,6 +139,7 @@ fn milestone(event: &Event) -> Option<String> {
             let why = if message.is_empty() { String::new() } else { format!(": {message}") };
             format!("{outcome}{class} after {duration_ms} ms{why}")
         }
+        EventKind::CaseRevised { outcome, message, .. } => format!("now {outcome}: {message}"),
         EventKind::RunFinished { exit_code, .. } => format!("finished with exit code {exit_code}"),
     };
     Some(format!("{case}: {}", text.replace('\n', " ")))

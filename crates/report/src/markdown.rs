@@ -1,0 +1,206 @@
+//! `report.md`: the run for people who were not there.
+
+use std::fmt::Write;
+
+use model::{CaseFile, Column, ColumnResult, UsageSource};
+
+use crate::View;
+use crate::groups::{COLUMNS, Group, by_cluster, columns};
+use crate::summary::{run_totals, totals};
+use crate::text::{duration, one_line, symbol};
+
+/// The report as Markdown. Text from outside cannot change its structure.
+pub fn markdown(view: View<'_>) -> String {
+    let mut out = String::new();
+    heading(&mut out, view);
+    for group in by_cluster(view.cases) {
+        let _ = writeln!(out, "\n## Cluster {}\n", escape(&group.title()));
+        outcomes(&mut out, &group);
+        tallies(&mut out, &group);
+        usage(&mut out, &group);
+    }
+    leaks(&mut out, view.cases);
+    cases(&mut out, view.cases);
+    out
+}
+
+fn heading(out: &mut String, view: View<'_>) {
+    let run = view.run;
+    let _ = writeln!(out, "# {} · run {}\n", escape(&run.matrix), run.run_id);
+    let _ = writeln!(out, "**{}**\n", totals(&run_totals(view)));
+    let finished = run.finished_at.map_or("not finished".to_owned(), |at| format!("{at:.0}"));
+    let mut facts = vec![
+        ("Started", format!("{:.0}", run.started_at)),
+        ("Finished", finished),
+        ("Exit code", run.exit_code.map_or("none".to_owned(), |code| code.to_string())),
+        ("Matrix digest", run.matrix_digest.clone()),
+        ("Prompt digest", run.prompt_digest.clone()),
+        ("Program", format!("{}, scoring {}, taxonomy {}", run.harness_version, run.scoring, run.taxonomy)),
+    ];
+    facts.extend(run.git_commit.iter().map(|commit| ("Commit", commit.clone())));
+    for cluster in &run.clusters {
+        let version = cluster.version.as_deref().map(|v| format!(", Kubernetes {v}")).unwrap_or_default();
+        facts.push(("Cluster", format!("{} ({}){version}", cluster.id, cluster.kind)));
+    }
+    for failure in &run.failures {
+        let renamed = if failure.name == failure.id { String::new() } else { format!(" as {}", failure.name) };
+        facts.push(("Failure", format!("{}{renamed} {}, {}", failure.id, failure.version, failure.digest)));
+    }
+    for (name, value) in facts {
+        let _ = writeln!(out, "- {name}: {}", escape(&value));
+    }
+}
+
+fn outcomes(out: &mut String, group: &Group<'_>) {
+    let heads: Vec<String> = group
+        .agents
+        .iter()
+        .map(|agent| if agent.control { format!("{} (control)", agent.id) } else { agent.id.to_string() })
+        .collect();
+    row(out, std::iter::once("failure".to_owned()).chain(heads.iter().cloned()));
+    row(out, std::iter::repeat_n("---".to_owned(), heads.len() + 1));
+    for failure in &group.failures {
+        let cells = group.agents.iter().map(|agent| {
+            let parts = group.cell(failure, agent.id);
+            let single = parts.len() == 1 && parts[0].1 == 1;
+            let part = |(outcome, count): &(model::Outcome, usize)| {
+                let count = if single { String::new() } else { format!("{count} ") };
+                escape(&format!("{} {count}{outcome}", symbol(*outcome)))
+            };
+            parts.iter().map(part).collect::<Vec<_>>().join(", ")
+        });
+        row(out, std::iter::once(escape(failure.as_str())).chain(cells));
+    }
+}
+
+fn tallies(out: &mut String, group: &Group<'_>) {
+    let tallies = group.tallies();
+    if !tallies.iter().any(|(_, tallies)| tallies.iter().any(|tally| tally.judged > 0)) {
+        return;
+    }
+    let _ = writeln!(out, "\nRight, of the witnessed cases that were judged on it:\n");
+    row(out, std::iter::once("agent".to_owned()).chain(COLUMNS.iter().map(|name| escape(name))));
+    row(out, std::iter::repeat_n("---".to_owned(), COLUMNS.len() + 1));
+    for (agent, tallies) in tallies {
+        row(out, std::iter::once(agent.to_string()).chain(tallies.iter().map(ToString::to_string)));
+    }
+}
+
+fn usage(out: &mut String, group: &Group<'_>) {
+    let _ = writeln!(out, "\nWhat the agents asked and used, all cases together:\n");
+    let heads = ["agent", "requests", "mutations", "denials", "tokens in", "tokens out", "cost"];
+    row(out, heads.map(str::to_owned).into_iter());
+    row(out, std::iter::repeat_n("---".to_owned(), heads.len()));
+    for agent in &group.agents {
+        let own: Vec<&&CaseFile> = group.cases.iter().filter(|case| case.agent == *agent.id).collect();
+        let gate = |pick: fn(&CaseFile) -> u64| own.iter().map(|case| pick(case)).fold(0u64, u64::saturating_add);
+        let known = own.iter().filter(|case| case.usage.source != UsageSource::Unknown).count();
+        let whole = |pick: fn(&CaseFile) -> Option<u64>| {
+            let sum = own.iter().filter_map(|case| pick(case)).fold(0u64, u64::saturating_add);
+            of_known(sum.to_string(), known, own.len())
+        };
+        let cost: f64 = own.iter().filter_map(|case| case.usage.cost_usd).sum();
+        let priced = own.iter().filter(|case| case.usage.cost_usd.is_some()).count();
+        row(
+            out,
+            [
+                agent.id.to_string(),
+                gate(|case| case.gate.requests).to_string(),
+                gate(|case| case.gate.mutations).to_string(),
+                gate(|case| case.gate.denials).to_string(),
+                whole(|case| case.usage.input_tokens),
+                whole(|case| case.usage.output_tokens),
+                of_known(format!("${cost:.4}"), priced, own.len()),
+            ]
+            .into_iter(),
+        );
+    }
+}
+
+/// A sum says over how many cases it goes, where it does not go over all.
+fn of_known(sum: String, known: usize, all: usize) -> String {
+    match known {
+        0 => "unknown".to_owned(),
+        _ if known == all => sum,
+        _ => format!("{sum} (of {known}/{all} cases)"),
+    }
+}
+
+fn leaks(out: &mut String, cases: &[CaseFile]) {
+    if cases.iter().all(|case| case.leaks.is_empty()) {
+        return;
+    }
+    let _ = writeln!(out, "\n## Leaks\n");
+    for case in cases {
+        for leak in &case.leaks {
+            let _ = writeln!(out, "- {}: {}: {}", escape(case.id.as_str()), escape(&leak.what), escape(&leak.object));
+        }
+    }
+}
+
+fn cases(out: &mut String, cases: &[CaseFile]) {
+    let _ = writeln!(out, "\n## Cases");
+    for case in cases {
+        let control = if case.control { ", control" } else { "" };
+        let class = case.class.map(|class| format!(", {class}")).unwrap_or_default();
+        let _ = writeln!(out, "\n### {}\n", escape(case.id.as_str()));
+        let outcome = escape(&format!("{} {}", symbol(case.outcome), case.outcome));
+        let kind = case.cluster_kind;
+        let _ = writeln!(out, "**{outcome}**{class}{control} · {kind} · {}", duration(case.duration_ms));
+        if !case.message.is_empty() {
+            let _ = writeln!(out, "\n{}", escape(&case.message));
+        }
+        let _ = writeln!(out);
+        let witness = case.witness.as_ref().map_or("none", |witness| witness.kind.as_str());
+        let isolation = enforced(case);
+        let _ = writeln!(out, "- witness: {witness}; gated: {}; isolation: {isolation}", yes(case.gated));
+        if let Some(verdict) = &case.verdict {
+            for (name, column) in COLUMNS.iter().zip(columns(verdict)).filter(|(_, c)| shown(c)) {
+                let decides = if column.decides { ", decides" } else { "" };
+                let because = escape(&column.because);
+                let _ = writeln!(out, "- {}: {}{decides}: {because}", escape(name), column.result);
+            }
+        }
+        if let Some(error) = &case.answer.error {
+            let _ = writeln!(out, "- answer: {}", escape(error));
+        }
+        if let Some(explanation) = case.answer.parsed.as_ref().and_then(|answer| answer.explanation.as_ref()) {
+            let _ = writeln!(out, "- the agent said: {}", escape(explanation));
+        }
+    }
+}
+
+fn shown(column: &Column) -> bool {
+    column.decides || column.result != ColumnResult::None
+}
+
+fn enforced(case: &CaseFile) -> String {
+    let all = [
+        (case.isolation.home, "home"),
+        (case.isolation.environment, "environment"),
+        (case.isolation.process_tree, "process tree"),
+        (case.isolation.landlock, "landlock"),
+    ];
+    let names: Vec<&str> = all.iter().filter(|(on, _)| *on).map(|(_, name)| *name).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+fn row(out: &mut String, cells: impl Iterator<Item = String>) {
+    let _ = writeln!(out, "| {} |", cells.collect::<Vec<_>>().join(" | "));
+}
+
+/// Text as one line of Markdown that means itself.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for c in one_line(text).chars() {
+        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '&' | '~' | '!') {
+            escaped.push('\\');
+        }
+        escaped.push(c);
+    }
+    escaped
+}

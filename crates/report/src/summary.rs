@@ -1,0 +1,216 @@
+//! The terminal summary: tables, what did not pass and why, totals, where the report lies.
+
+use std::fmt::Write;
+
+use model::{CaseFile, Outcome, Totals};
+
+use crate::groups::{COLUMNS, Group, by_cluster};
+use crate::text::{duration, one_line, symbol};
+use crate::{View, text};
+
+/// How a summary is drawn.
+#[derive(Clone, Copy, Debug)]
+pub struct Style {
+    /// With ANSI colours.
+    pub color: bool,
+    /// Columns of the terminal; a table that is wider becomes one line a case.
+    pub width: usize,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { color: false, width: 100 }
+    }
+}
+
+/// How many cases are explained before the summary points at the report.
+const EXPLAINED: usize = 50;
+
+/// The summary of a run, ending in a line end.
+pub fn summary(view: View<'_>, style: Style) -> String {
+    let mut out = String::new();
+    let run = view.run;
+    let took = run.finished_at.map_or("not finished".to_owned(), |end| {
+        duration(u64::try_from(end.duration_since(run.started_at).as_millis()).unwrap_or(0))
+    });
+    line(&mut out, &format!("{}  run {}  {} cases  {took}", run.matrix, run.run_id, view.cases.len()));
+    for group in by_cluster(view.cases) {
+        line(&mut out, "");
+        line(&mut out, &group.title());
+        table(&mut out, &outcomes(&group, style));
+        let tallies = columns(&group);
+        if tallies.len() > 1 {
+            line(&mut out, "");
+            table(&mut out, &tallies);
+        }
+    }
+    explain(&mut out, view, style);
+    line(&mut out, "");
+    line(&mut out, &totals(&run_totals(view)));
+    line(&mut out, &format!("Report: {}/report.md", one_line(view.dir)));
+    out
+}
+
+/// Totals of the cases that are shown: those of a run that was cut off are not in its file.
+pub(crate) fn run_totals(view: View<'_>) -> Totals {
+    let mut totals = Totals::default();
+    for case in view.cases {
+        totals.add(case.outcome, case.control, !case.leaks.is_empty());
+    }
+    totals
+}
+
+/// `3 passed, 1 failed, 2 controls; 0 leaked`; what is zero is left out, but for `passed`.
+pub(crate) fn totals(totals: &Totals) -> String {
+    let named = [
+        (totals.failed, "failed"),
+        (totals.timed_out, "timed_out"),
+        (totals.invalid, "invalid"),
+        (totals.error, "error"),
+        (totals.skipped, "skipped"),
+        (totals.interrupted, "interrupted"),
+        (totals.leaked, "leaked"),
+    ];
+    let mut text = format!("{} passed", totals.passed);
+    for (count, word) in named.into_iter().filter(|(count, _)| *count > 0) {
+        let _ = write!(text, ", {count} {word}");
+    }
+    match totals.control {
+        0 => {}
+        1 => text.push_str("; 1 control"),
+        n => {
+            let _ = write!(text, "; {n} controls");
+        }
+    }
+    text
+}
+
+/// A cell: what is shown, and how wide it is without its colour.
+struct Cell {
+    shown: String,
+    width: usize,
+}
+
+impl Cell {
+    fn plain(text: String) -> Self {
+        Self { width: text.chars().count(), shown: text }
+    }
+
+    fn outcomes(outcomes: &[(Outcome, usize)], style: Style) -> Self {
+        let single = outcomes.len() == 1 && outcomes[0].1 == 1;
+        let mut cell = Self::plain(String::new());
+        for (outcome, count) in outcomes {
+            let separator = if cell.shown.is_empty() { "" } else { ", " };
+            let count = if single { String::new() } else { format!("{count} ") };
+            let text = format!("{} {count}{outcome}", symbol(*outcome));
+            cell.width += separator.len() + text.chars().count();
+            cell.shown.push_str(separator);
+            cell.shown.push_str(&colored(*outcome, &text, style));
+        }
+        if outcomes.is_empty() { Self::plain(String::new()) } else { cell }
+    }
+}
+
+/// Text in the colour of an outcome.
+pub(crate) fn colored(outcome: Outcome, text: &str, style: Style) -> String {
+    let code = match outcome {
+        Outcome::Passed => 32,
+        Outcome::Failed | Outcome::TimedOut => 31,
+        Outcome::Invalid | Outcome::Error => 35,
+        Outcome::Skipped | Outcome::Interrupted => 33,
+    };
+    if style.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+}
+
+/// Failure x agent; where that is too wide for the terminal, a line for each pair.
+fn outcomes(group: &Group<'_>, style: Style) -> Vec<Vec<Cell>> {
+    let head = |agent: &crate::groups::Agent<'_>| {
+        Cell::plain(if agent.control { format!("{} (control)", agent.id) } else { agent.id.to_string() })
+    };
+    let mut rows = vec![std::iter::once(Cell::plain(String::new())).chain(group.agents.iter().map(head)).collect()];
+    for failure in &group.failures {
+        let cells = group.agents.iter().map(|agent| Cell::outcomes(&group.cell(failure, agent.id), style));
+        rows.push(std::iter::once(Cell::plain(failure.to_string())).chain(cells).collect());
+    }
+    if widths(&rows).iter().map(|width| width + 2).sum::<usize>() <= style.width {
+        return rows;
+    }
+    let pairs = group.failures.iter().flat_map(|failure| group.agents.iter().map(move |agent| (failure, agent)));
+    pairs
+        .map(|(failure, agent)| {
+            let cell = Cell::outcomes(&group.cell(failure, agent.id), style);
+            vec![Cell::plain(failure.to_string()), head(agent), cell]
+        })
+        .collect()
+}
+
+/// Agent x column of the verdict, with a heading row; only the heading where no agent was judged.
+fn columns(group: &Group<'_>) -> Vec<Vec<Cell>> {
+    let tallies = group.tallies();
+    let asked = |index: usize| tallies.iter().any(|(_, tallies)| tallies[index].judged > 0);
+    let shown: Vec<usize> = (0..COLUMNS.len()).filter(|index| asked(*index)).collect();
+    let mut rows: Vec<Vec<Cell>> = vec![
+        std::iter::once(Cell::plain("right".to_owned()))
+            .chain(shown.iter().map(|index| Cell::plain(COLUMNS[*index].to_owned())))
+            .collect(),
+    ];
+    for (agent, tallies) in tallies.iter().filter(|_| !shown.is_empty()) {
+        let cells = shown.iter().map(|index| Cell::plain(tallies[*index].to_string()));
+        rows.push(std::iter::once(Cell::plain(agent.to_string())).chain(cells).collect());
+    }
+    rows
+}
+
+fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    (0..columns).map(|i| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.width).max().unwrap_or(0)).collect()
+}
+
+fn table(out: &mut String, rows: &[Vec<Cell>]) {
+    let widths = widths(rows);
+    for row in rows {
+        let mut text = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            text.push_str("  ");
+            text.push_str(&cell.shown);
+            text.extend(std::iter::repeat_n(' ', width - cell.width));
+        }
+        line(out, text.trim_end());
+    }
+}
+
+/// Why cases did not pass, and what was left behind.
+fn explain(out: &mut String, view: View<'_>, style: Style) {
+    let open: Vec<&CaseFile> = view.cases.iter().filter(|case| wants_explanation(case)).collect();
+    if !open.is_empty() {
+        line(out, "");
+    }
+    for case in open.iter().take(EXPLAINED) {
+        let head = colored(case.outcome, &format!("{} {}", symbol(case.outcome), case.outcome), style);
+        let control = if case.control { " (control)" } else { "" };
+        let class = case.class.map(|class| format!(" [{class}]")).unwrap_or_default();
+        let text = format!("{head}  {}{control}{class}  {}", case.id, one_line(&case.message));
+        line(out, text.trim_end());
+        for leak in &case.leaks {
+            line(out, &format!("    {}: {}", text::one_line(&leak.what), one_line(&leak.object)));
+        }
+    }
+    if open.len() > EXPLAINED {
+        line(out, &format!("… and {} more, see the report", open.len() - EXPLAINED));
+    }
+}
+
+/// Everything that did not pass; of controls, which should not pass, what neither failed nor ran out of time.
+fn wants_explanation(case: &CaseFile) -> bool {
+    let expected = if case.control {
+        matches!(case.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Skipped)
+    } else {
+        case.outcome == Outcome::Passed
+    };
+    !expected || !case.leaks.is_empty()
+}
+
+fn line(out: &mut String, text: &str) {
+    out.push_str(text);
+    out.push('\n');
+}
