@@ -1,0 +1,193 @@
+//! What to say of a syntax error, and where to read on after one.
+
+use std::ops::Range;
+
+use super::{Builder, Diagnostic, Entry, ErrorKind, Kind, Node, ScanError, too_deep};
+use crate::node::Mapping;
+
+impl Builder<'_> {
+    /// Reports a syntax error; returns where it is.
+    pub(super) fn syntax_error(&mut self, error: &ScanError) -> usize {
+        let text = &self.source.text;
+        let mut at = (self.base + error.marker().byte_offset().unwrap_or(0)).min(text.len());
+        while !text.is_char_boundary(at) {
+            at -= 1;
+        }
+        let line = self.line(at);
+        let tabs = self.tab_in_indentation(&line);
+        if let Some(tab) = tabs {
+            self.report_tabs(tab, line.start);
+            return at;
+        }
+        let width = text[at..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
+        let (message, help) = describe(error.kind());
+        let mut one = Diagnostic::new("yaml::syntax", self.source, at..at + width, message);
+        one.help = help.map(str::to_owned);
+        self.diagnostics.push(one);
+        at
+    }
+
+    /// One diagnostic for each line of this section that is indented with a tab.
+    fn report_tabs(&mut self, first: usize, from: usize) {
+        let text = self.source.text.clone();
+        let mut line = self.line(from);
+        let mut tab = Some(first);
+        loop {
+            if let Some(tab) = tab {
+                let one = Diagnostic::new("yaml::tab", self.source, tab..tab + 1, "this line is indented with a tab")
+                    .with_help("YAML allows only spaces there: replace the tab with two spaces");
+                self.diagnostics.push(one);
+            }
+            if line.end >= text.len() {
+                return;
+            }
+            line = self.line(line.end + 1);
+            if top_level_key(&text[line.clone()]).is_some() {
+                return;
+            }
+            tab = self.tab_in_indentation(&line);
+        }
+    }
+
+    fn tab_in_indentation(&self, line: &Range<usize>) -> Option<usize> {
+        let text = &self.source.text[line.clone()];
+        let indentation = text.len() - text.trim_start_matches([' ', '\t']).len();
+        let blank = indentation == text.trim_end().len();
+        text[..indentation].find('\t').filter(|_| !blank).map(|tab| line.start + tab)
+    }
+
+    /// The line around an offset, without its end.
+    fn line(&self, at: usize) -> Range<usize> {
+        let text = &self.source.text;
+        let start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+        start..text[at..].find('\n').map_or(text.len(), |newline| at + newline)
+    }
+
+    /// The start of the next line that looks like a top-level key whose value was not read yet.
+    pub(super) fn next_section(&self, at: usize, began: usize) -> Option<usize> {
+        if !self.is_resumable() {
+            return None;
+        }
+        let text = &self.source.text;
+        let mut line = self.line(at);
+        loop {
+            // An unclosed bracket is noticed at the next key: that line itself is sound.
+            let fresh = line.start > began && top_level_key(&text[line.clone()]).is_some_and(|key| !self.has_key(key));
+            if fresh {
+                return Some(line.start);
+            }
+            if line.end >= text.len() {
+                return None;
+            }
+            line = self.line(line.end + 1);
+        }
+    }
+
+    pub(super) fn is_resumable(&self) -> bool {
+        match self.roots.last().map(|root| &root.kind) {
+            Some(Kind::Map(map)) => map.entries.len() <= super::MAX_RESUMED_KEYS,
+            _ => true,
+        }
+    }
+
+    fn has_key(&self, key: &str) -> bool {
+        match self.roots.last().map(|root| &root.kind) {
+            Some(Kind::Map(map)) => map.get(key).is_some(),
+            _ => false,
+        }
+    }
+
+    /// Keys that stand in the text but were lost with an error count as present, so that nobody calls them missing.
+    pub(super) fn poison_lost_keys(&mut self) {
+        let text = self.source.text.clone();
+        let mut lost = Vec::new();
+        let mut start = 0;
+        for line in text.split('\n') {
+            if let Some(key) = top_level_key(line).filter(|key| !self.has_key(key)) {
+                let span = start..start + key.len();
+                lost.push(Entry { key: key.to_owned(), key_span: span.clone(), value: Node::poison(span) });
+            }
+            start += line.len() + 1;
+        }
+        if self.roots.is_empty() {
+            self.roots.push(Node::poison(0..0));
+        }
+        match self.roots.last_mut().map(|root| &mut root.kind) {
+            Some(Kind::Map(map)) => {
+                map.partial = false;
+                for entry in lost {
+                    if map.get(&entry.key).is_none() {
+                        map.entries.push(entry);
+                    }
+                }
+            }
+            Some(kind @ Kind::Poison) if !lost.is_empty() => {
+                *kind = Kind::Map(Mapping { entries: lost, partial: false });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The key of a line such as `failures:` or `"name": x` that starts in the first column.
+fn top_level_key(line: &str) -> Option<&str> {
+    let line = line.trim_end_matches('\r');
+    let (key, rest) = line.split_once(':')?;
+    let key = key.trim_end();
+    let first = key.chars().next()?;
+    let word = (first.is_alphanumeric() || first == '_')
+        && key.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'));
+    (word && (rest.is_empty() || rest.starts_with([' ', '\t']))).then_some(key)
+}
+
+/// In words for people who know YAML by example only.
+fn describe(kind: &ErrorKind) -> (String, Option<&'static str>) {
+    let (message, help) = match kind {
+        ErrorKind::TabNotAllowed
+        | ErrorKind::TabInBlockIndentation
+        | ErrorKind::TabInIndentation
+        | ErrorKind::TabAtBlockScalarStart
+        | ErrorKind::TabInPlainScalar => {
+            ("there is a tab where YAML allows only spaces", "replace the tab with spaces")
+        }
+        ErrorKind::RecursionLimitExceeded => return (too_deep(), Some("no format here needs that; write it flatter")),
+        ErrorKind::UnclosedFlowCollection { open: '[' } | ErrorKind::UnexpectedEofFlowSequence => {
+            ("this `[` is never closed", "add the missing `]`")
+        }
+        ErrorKind::UnclosedFlowCollection { .. }
+        | ErrorKind::UnexpectedEofFlowMapping
+        | ErrorKind::UnexpectedEofImplicitFlowMapping => ("this `{` is never closed", "add the missing `}`"),
+        ErrorKind::ExpectedFlowMappingSeparator => {
+            ("inside `{…}` a `,` or the closing `}` is missing before this", "entries are separated by `, `")
+        }
+        ErrorKind::ExpectedFlowSequenceSeparator => {
+            ("inside `[…]` a `,` or the closing `]` is missing before this", "items are separated by `, `")
+        }
+        ErrorKind::UnclosedQuotedScalar => ("this quote is never closed", "add the closing quote"),
+        ErrorKind::MappingValueNotAllowed => (
+            "a second `: ` in one line",
+            "put the value in quotes, or move what follows to a line of its own, further indented",
+        ),
+        ErrorKind::SimpleKeyExpected | ErrorKind::InvalidSimpleKey | ErrorKind::ExpectedBlockMappingKey => {
+            ("expected `key: value` here", "a key ends with `: `; check the colon and the indentation of this line")
+        }
+        ErrorKind::BlockSequenceEntryNotAllowed | ErrorKind::ExpectedBlockSequenceEntry => (
+            "a list item (`- `) is not possible here",
+            "check the indentation: all items of a list start in one column",
+        ),
+        ErrorKind::InvalidIndentation => {
+            ("the indentation does not fit any line above", "siblings start in the same column")
+        }
+        ErrorKind::UnexpectedCharacter { character: '@' | '`' } => {
+            ("a value cannot start with this character", "put it in quotes")
+        }
+        ErrorKind::UnknownQuotedScalarEscape => {
+            ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
+        }
+        ErrorKind::DirectiveDisallowed | ErrorKind::ExpectedDocumentStart => {
+            ("expected the start of a document", "a `%` at the start of a line begins a directive; quote it")
+        }
+        other => return (format!("not valid YAML: {other}"), None),
+    };
+    (message.to_owned(), Some(help))
+}
