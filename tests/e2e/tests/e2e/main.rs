@@ -1,0 +1,15 @@
+//! End to end through the real program; one test binary, so that it is linked once.
+
+mod agents;
+mod agreement;
+mod authoring;
+mod bad_input;
+mod interrupt;
+mod kubectl_breadth;
+mod kubectl_crash;
+mod leak_of_truth;
+mod legacy;
+
+mod library;
+mod quickstart;
+mod random;

@@ -1,0 +1,69 @@
+//! Triage must find faults from what it sees, not from names: every failure with random names in random namespaces.
+
+use std::fmt::Write as _;
+
+use e2e::Sandbox;
+use model::Outcome;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+use serde_json::Value;
+
+use crate::library;
+
+/// A name that Kubernetes takes and that says nothing.
+fn random_name(rng: &mut StdRng) -> String {
+    let letter = |rng: &mut StdRng| char::from(rng.random_range(b'a'..=b'z'));
+    let length = rng.random_range(3..12);
+    (0..length).map(|_| letter(rng)).collect()
+}
+
+/// Parameters whose default is a name of an object: a random one instead.
+fn random_params(failure: &Value, rng: &mut StdRng) -> Vec<(String, String)> {
+    let properties = library::metadata(failure)["params"]["properties"].as_object().cloned().unwrap_or_default();
+    let is_name = |schema: &Value| {
+        let default = schema["default"].as_str().unwrap_or_default();
+        schema["type"] == "string"
+            && schema.get("enum").is_none()
+            && !default.is_empty()
+            && default.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    };
+    properties.iter().filter(|(_, schema)| is_name(schema)).map(|(key, _)| (key.clone(), random_name(rng))).collect()
+}
+
+#[test]
+fn triage_finds_every_fault_under_random_names() {
+    let seed: u64 = std::env::var("E2E_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| rand::rng().random_range(0..1_000_000));
+    eprintln!("E2E_SEED={seed}");
+    let mut rng = StdRng::seed_from_u64(seed);
+    let sandbox = Sandbox::new();
+    let mut failures = String::new();
+    let mut expected = 0;
+    let mut renamed = 0;
+    for failure in library::failures(&sandbox).iter().filter(|failure| !library::needs_program(failure)) {
+        for round in 0..2 {
+            let params = random_params(failure, &mut rng);
+            renamed += params.len();
+            let params: Vec<String> = params.iter().map(|(key, value)| format!("{key}: {value}")).collect();
+            let id = library::id(failure);
+            let _ =
+                writeln!(failures, "  - {{id: {id}, name: use-{expected}-{round}, params: {{{}}}}}", params.join(", "));
+            expected += 1;
+        }
+    }
+    assert!(renamed > 0, "some failure has a parameter that is a name:\n{failures}");
+    let matrix = format!(
+        "name: random\nclusters:\n  - {{id: local, provisioner: embedded}}\nfailures:\n{failures}agents: [triage]\n\
+         objective: diagnose\n"
+    );
+    sandbox.write("m.yaml", &matrix);
+    sandbox.harness(&["run", "m.yaml"]).expect(0);
+    let cases = sandbox.only_run().cases();
+    assert_eq!(cases.len(), expected);
+    for case in cases {
+        assert_eq!(case.outcome, Outcome::Passed, "seed {seed}, {}: {}\n{matrix}", case.id, case.message);
+    }
+    sandbox.assert_nothing_left();
+}
