@@ -5,6 +5,7 @@ mod groups;
 mod junit;
 mod markdown;
 mod summary;
+mod table;
 mod text;
 
 use model::{CaseFile, RunFile};
@@ -12,7 +13,8 @@ use model::{CaseFile, RunFile};
 pub use junit::junit;
 pub use markdown::markdown;
 pub use summary::{Style, summary};
-pub use text::{duration, one_line, symbol};
+pub use table::{Cell, colored, table};
+pub use text::{duration, one_line, printable, symbol};
 
 /// A run to be shown.
 #[derive(Clone, Copy, Debug)]

@@ -4,9 +4,10 @@ use std::fmt::Write;
 
 use model::{CaseFile, Outcome, Totals};
 
+use crate::View;
 use crate::groups::{COLUMNS, Group, by_cluster};
+use crate::table::{Cell, colored, table, widths};
 use crate::text::{duration, one_line, symbol};
-use crate::{View, text};
 
 /// How a summary is drawn.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +38,11 @@ pub fn summary(view: View<'_>, style: Style) -> String {
     for group in by_cluster(view.cases) {
         line(&mut out, "");
         line(&mut out, &group.title());
-        table(&mut out, &outcomes(&group, style));
+        out.push_str(&table(&outcomes(&group, style), "  "));
         let tallies = columns(&group);
         if tallies.len() > 1 {
             line(&mut out, "");
-            table(&mut out, &tallies);
+            out.push_str(&table(&tallies, "  "));
         }
     }
     explain(&mut out, view, style);
@@ -85,41 +86,16 @@ pub(crate) fn totals(totals: &Totals) -> String {
     text
 }
 
-/// A cell: what is shown, and how wide it is without its colour.
-struct Cell {
-    shown: String,
-    width: usize,
-}
-
-impl Cell {
-    fn plain(text: String) -> Self {
-        Self { width: text.chars().count(), shown: text }
+/// `✓ passed` for one case, `✓ 2 passed, ✗ 1 failed` for repeats.
+fn ended(outcomes: &[(Outcome, usize)], style: Style) -> Cell {
+    let single = outcomes.len() == 1 && outcomes[0].1 == 1;
+    let mut cell = Cell::plain("");
+    for (index, (outcome, count)) in outcomes.iter().enumerate() {
+        cell.push_plain(if index == 0 { "" } else { ", " });
+        let count = if single { String::new() } else { format!("{count} ") };
+        cell.push(*outcome, &format!("{} {count}{outcome}", symbol(*outcome)), style);
     }
-
-    fn outcomes(outcomes: &[(Outcome, usize)], style: Style) -> Self {
-        let single = outcomes.len() == 1 && outcomes[0].1 == 1;
-        let mut cell = Self::plain(String::new());
-        for (outcome, count) in outcomes {
-            let separator = if cell.shown.is_empty() { "" } else { ", " };
-            let count = if single { String::new() } else { format!("{count} ") };
-            let text = format!("{} {count}{outcome}", symbol(*outcome));
-            cell.width += separator.len() + text.chars().count();
-            cell.shown.push_str(separator);
-            cell.shown.push_str(&colored(*outcome, &text, style));
-        }
-        if outcomes.is_empty() { Self::plain(String::new()) } else { cell }
-    }
-}
-
-/// Text in the colour of an outcome.
-pub(crate) fn colored(outcome: Outcome, text: &str, style: Style) -> String {
-    let code = match outcome {
-        Outcome::Passed => 32,
-        Outcome::Failed | Outcome::TimedOut => 31,
-        Outcome::Invalid | Outcome::Error => 35,
-        Outcome::Skipped | Outcome::Interrupted => 33,
-    };
-    if style.color { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    cell
 }
 
 /// Failure x agent; where that is too wide for the terminal, a line for each pair.
@@ -127,9 +103,9 @@ fn outcomes(group: &Group<'_>, style: Style) -> Vec<Vec<Cell>> {
     let head = |agent: &crate::groups::Agent<'_>| {
         Cell::plain(if agent.control { format!("{} (control)", agent.id) } else { agent.id.to_string() })
     };
-    let mut rows = vec![std::iter::once(Cell::plain(String::new())).chain(group.agents.iter().map(head)).collect()];
+    let mut rows = vec![std::iter::once(Cell::plain("")).chain(group.agents.iter().map(head)).collect()];
     for failure in &group.failures {
-        let cells = group.agents.iter().map(|agent| Cell::outcomes(&group.cell(failure, agent.id), style));
+        let cells = group.agents.iter().map(|agent| ended(&group.cell(failure, agent.id), style));
         rows.push(std::iter::once(Cell::plain(failure.to_string())).chain(cells).collect());
     }
     if widths(&rows).iter().map(|width| width + 2).sum::<usize>() <= style.width {
@@ -138,7 +114,7 @@ fn outcomes(group: &Group<'_>, style: Style) -> Vec<Vec<Cell>> {
     let pairs = group.failures.iter().flat_map(|failure| group.agents.iter().map(move |agent| (failure, agent)));
     pairs
         .map(|(failure, agent)| {
-            let cell = Cell::outcomes(&group.cell(failure, agent.id), style);
+            let cell = ended(&group.cell(failure, agent.id), style);
             vec![Cell::plain(failure.to_string()), head(agent), cell]
         })
         .collect()
@@ -150,33 +126,13 @@ fn columns(group: &Group<'_>) -> Vec<Vec<Cell>> {
     let asked = |index: usize| tallies.iter().any(|(_, tallies)| tallies[index].judged > 0);
     let shown: Vec<usize> = (0..COLUMNS.len()).filter(|index| asked(*index)).collect();
     let mut rows: Vec<Vec<Cell>> = vec![
-        std::iter::once(Cell::plain("right".to_owned()))
-            .chain(shown.iter().map(|index| Cell::plain(COLUMNS[*index].to_owned())))
-            .collect(),
+        std::iter::once(Cell::plain("right")).chain(shown.iter().map(|index| Cell::plain(COLUMNS[*index]))).collect(),
     ];
     for (agent, tallies) in tallies.iter().filter(|_| !shown.is_empty()) {
         let cells = shown.iter().map(|index| Cell::plain(tallies[*index].to_string()));
         rows.push(std::iter::once(Cell::plain(agent.to_string())).chain(cells).collect());
     }
     rows
-}
-
-fn widths(rows: &[Vec<Cell>]) -> Vec<usize> {
-    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-    (0..columns).map(|i| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.width).max().unwrap_or(0)).collect()
-}
-
-fn table(out: &mut String, rows: &[Vec<Cell>]) {
-    let widths = widths(rows);
-    for row in rows {
-        let mut text = String::new();
-        for (cell, width) in row.iter().zip(&widths) {
-            text.push_str("  ");
-            text.push_str(&cell.shown);
-            text.extend(std::iter::repeat_n(' ', width - cell.width));
-        }
-        line(out, text.trim_end());
-    }
 }
 
 /// Why cases did not pass, and what was left behind.
@@ -192,7 +148,7 @@ fn explain(out: &mut String, view: View<'_>, style: Style) {
         let text = format!("{head}  {}{control}{class}  {}", case.id, one_line(&case.message));
         line(out, text.trim_end());
         for leak in &case.leaks {
-            line(out, &format!("    {}: {}", text::one_line(&leak.what), one_line(&leak.object)));
+            line(out, &format!("    {}: {}", one_line(&leak.what), one_line(&leak.object)));
         }
     }
     if open.len() > EXPLAINED {

@@ -19,19 +19,34 @@ pub fn symbol(outcome: Outcome) -> char {
 /// direction or break XML: escape sequences go, control and formatting characters become spaces, runs of spaces one.
 pub fn one_line(text: &str) -> String {
     let mut line = String::with_capacity(text.len());
-    let mut chars = text.chars().peekable();
-    while let Some(c) = chars.next() {
-        if matches!(c, '\u{1b}' | '\u{9b}') {
-            let sequence = c == '\u{9b}' || chars.next_if_eq(&'[').is_some();
-            while sequence && chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
-        } else if !is_hostile(c) && c != ' ' {
+    for c in harmless(text) {
+        if c != ' ' || !(line.is_empty() || line.ends_with(' ')) {
             line.push(c);
-        } else if !line.is_empty() && !line.ends_with(' ') {
-            line.push(' ');
         }
     }
     line.truncate(line.trim_end().len());
     line
+}
+
+/// A log line as harmless as [`one_line`] makes it, with its indentation.
+pub fn printable(line: &str) -> String {
+    let text: String = harmless(line).collect();
+    text.trim_end().to_owned()
+}
+
+/// The characters that may be shown; each control or formatting character as a space, escape sequences not at all.
+fn harmless(text: &str) -> impl Iterator<Item = char> {
+    let mut chars = text.chars().peekable();
+    std::iter::from_fn(move || {
+        loop {
+            let c = chars.next()?;
+            if !matches!(c, '\u{1b}' | '\u{9b}') {
+                return Some(if is_hostile(c) { ' ' } else { c });
+            }
+            let sequence = c == '\u{9b}' || chars.next_if_eq(&'[').is_some();
+            while sequence && chars.next().is_some_and(|c| !('@'..='~').contains(&c)) {}
+        }
+    })
 }
 
 fn is_hostile(c: char) -> bool {
@@ -60,6 +75,7 @@ mod tests {
         assert_eq!(one_line("a\u{1b}[31mred\u{1b}[0m\r\nb\tc\0\u{202e}d\u{1b}]x  "), "ared b c d]x");
         assert_eq!(one_line("cut off \u{1b}[3"), "cut off");
         assert_eq!(one_line("\n\n"), "");
+        assert_eq!(printable("  - a\t\u{1b}[1mb  \r"), "  - a b");
     }
 
     #[test]
