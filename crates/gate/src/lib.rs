@@ -1,1 +1,32 @@
-//! The only way to a cluster: attributes, policy, audit, loopback proxy.
+//! The gate: the only way from failures, scripts and agents to a cluster. It derives what a request asks for, decides it
+//! by policy, records it, and forwards its own serialisation of what it judged. It keeps no journal and undoes nothing.
+
+mod attributes;
+mod authority;
+mod body;
+mod denial;
+mod field_selector;
+mod forward;
+mod gate;
+mod hazard;
+mod in_flight;
+mod patch;
+mod policy;
+mod profile;
+mod proxy;
+mod record;
+mod review;
+mod rule;
+mod status;
+
+pub use attributes::{Attributes, BadRequest, MAX_PATH, MAX_QUERY, attributes};
+pub use denial::{Denial, Lack, Missing};
+pub use forward::{Upstream, upstream};
+pub use gate::{Gate, GateConfig, GateError, GateService, Limits};
+pub use hazard::{Hazard, UnknownHazard};
+pub use policy::{Policy, Power, effective};
+pub use profile::{Access, UnknownAccess, default_grants};
+pub use proxy::Endpoint;
+pub use record::Sink;
+pub use rule::{CASE, Rule};
+pub use status::GATE_DENIED;

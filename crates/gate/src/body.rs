@@ -1,0 +1,111 @@
+//! Request bodies: read with a limit, decoded, and checked against the path. What cannot be decoded is not forwarded.
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http::header::CONTENT_TYPE;
+use http_body_util::{BodyExt, Limited};
+use serde_json::Value;
+
+use crate::Attributes;
+use crate::status::Refusal;
+
+const JSON: &str = "application/json";
+const UNKNOWN_FORMAT: &str = "the body of the request was in an unknown format - accepted media types include: \
+     application/json, application/yaml, application/vnd.kubernetes.protobuf";
+
+/// A body as it was understood.
+#[derive(Clone, Debug)]
+pub(crate) struct Decoded {
+    /// The content.
+    pub(crate) value: Value,
+    /// The media type under which [`Decoded::value`] is forwarded as JSON.
+    pub(crate) media_type: String,
+}
+
+impl Decoded {
+    /// The gate's own serialisation.
+    pub(crate) fn to_bytes(&self) -> Bytes {
+        Bytes::from(self.value.to_string())
+    }
+}
+
+/// Reads a whole body.
+pub(crate) async fn read<B>(body: B, limit: usize) -> Result<Bytes, Refusal>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<tower::BoxError>,
+{
+    match Limited::new(body, limit).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(e) if e.is::<http_body_util::LengthLimitError>() => Err(Refusal::too_large(limit)),
+        Err(_) => Err(Refusal::bad_request("the request body ended early")),
+    }
+}
+
+/// Decodes the body of a write; none when there is none.
+pub(crate) fn decode(attributes: &Attributes, headers: &HeaderMap, bytes: &Bytes) -> Result<Option<Decoded>, Refusal> {
+    let content_type = match headers.get(CONTENT_TYPE) {
+        None => JSON,
+        Some(value) => value.to_str().map_err(|_| Refusal::unsupported_media_type(UNKNOWN_FORMAT))?,
+    };
+    let essence = content_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    if attributes.verb == "patch" {
+        return decode_patch(&essence, bytes).map(Some);
+    }
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    let value = decode_as(&essence, bytes)?;
+    Ok(Some(Decoded { value, media_type: JSON.to_owned() }))
+}
+
+fn decode_patch(essence: &str, bytes: &Bytes) -> Result<Decoded, Refusal> {
+    let value = match essence {
+        "application/json-patch+json" | "application/merge-patch+json" | "application/strategic-merge-patch+json" => {
+            decode_as(JSON, bytes)?
+        }
+        "application/apply-patch+yaml" => decode_as("application/yaml", bytes)?,
+        _ => return Err(Refusal::unsupported_media_type("415: Unsupported Media Type")),
+    };
+    Ok(Decoded { value, media_type: essence.to_owned() })
+}
+
+fn decode_as(essence: &str, bytes: &Bytes) -> Result<Value, Refusal> {
+    match essence {
+        JSON | "application/yaml" => serde_json::from_slice(bytes)
+            .map_err(|e| Refusal::bad_request(format!("the request body cannot be read: {e}"))),
+        _ => Err(Refusal::unsupported_media_type(UNKNOWN_FORMAT)),
+    }
+}
+
+/// Name and namespace in the body must be those of the path, where both are there.
+pub(crate) fn agrees(attributes: &Attributes, body: &Value) -> Result<(), Refusal> {
+    if attributes.verb == "delete" || attributes.verb == "deletecollection" || !body.is_object() {
+        return Ok(());
+    }
+    let member = |key: &str| body.get("metadata").and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or_default();
+    let (name, namespace) = (member("name"), member("namespace"));
+    if !name.is_empty() && !attributes.name.is_empty() && name != attributes.name {
+        let wanted = &attributes.name;
+        let message = format!("the name of the object ({name}) does not match the name on the URL ({wanted})");
+        return Err(Refusal::bad_request(message));
+    }
+    if !namespace.is_empty() && namespace != attributes.namespace {
+        return Err(Refusal::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        ));
+    }
+    Ok(())
+}
+
+/// The name in the body of a create, or none when the server is to make one up.
+pub(crate) fn object_name(body: &Value) -> Option<&str> {
+    body.get("metadata")?.get("name")?.as_str().filter(|n| !n.is_empty())
+}
+
+/// Whether the request only asks what would happen.
+pub(crate) fn is_dry_run(attributes: &Attributes, body: Option<&Value>) -> bool {
+    let in_body = || body.and_then(|b| b.get("dryRun")).and_then(Value::as_array).is_some_and(|a| !a.is_empty());
+    attributes.parameter("dryRun").is_some_and(|v| !v.is_empty())
+        || (attributes.verb.starts_with("delete") && in_body())
+}
