@@ -114,7 +114,8 @@ fn check_format() -> Outcome {
         eprintln!("xtask: {message}");
         return Ok(());
     }
-    program::run(cargo::cargo().args(["fmt", "--all", "--check"]))
+    program::run(cargo::cargo().args(["fmt", "--all", "--check"]))?;
+    program::run(cargo::cargo().args(["fmt", "--all", "--check", "--manifest-path", "guests/Cargo.toml"]))
 }
 
 /// PATH with the folder of this program first.

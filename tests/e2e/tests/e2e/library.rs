@@ -30,8 +30,3 @@ pub(crate) fn id(failure: &Value) -> &str {
 pub(crate) fn needs_program(failure: &Value) -> bool {
     metadata(failure)["prerequisites"].as_array().is_some_and(|all| all.iter().any(|p| p.get("program").is_some()))
 }
-
-/// Whether it breaks anything at all.
-pub(crate) fn is_fault(failure: &Value) -> bool {
-    metadata(failure)["ground_truth"]["fault_type"].as_str().is_some_and(|word| word != "none")
-}

@@ -17,17 +17,21 @@ fn random_name(rng: &mut StdRng) -> String {
     (0..length).map(|_| letter(rng)).collect()
 }
 
-/// Parameters whose default is a name of an object: a random one instead.
+/// Parameters whose default is a name of an object get a random one, a tag that does not exist another, a quantity of
+/// memory up to half as much again.
 fn random_params(failure: &Value, rng: &mut StdRng) -> Vec<(String, String)> {
     let properties = library::metadata(failure)["params"]["properties"].as_object().cloned().unwrap_or_default();
-    let is_name = |schema: &Value| {
-        let default = schema["default"].as_str().unwrap_or_default();
-        schema["type"] == "string"
-            && schema.get("enum").is_none()
-            && !default.is_empty()
-            && default.bytes().all(|b| b.is_ascii_lowercase() || b == b'-')
+    let other = |schema: &Value, rng: &mut StdRng| {
+        let default = schema["default"].as_str().filter(|default| !default.is_empty())?;
+        if default.bytes().all(|b| b.is_ascii_lowercase() || b == b'-') {
+            return Some(random_name(rng));
+        }
+        if let Some(megabytes) = default.strip_suffix("Mi").and_then(|number| number.parse::<u32>().ok()) {
+            return Some(format!("{}Mi", megabytes + rng.random_range(0..=megabytes / 2)));
+        }
+        default.split_once(':').map(|(image, _)| format!("{image}:{}-{}", rng.random_range(2..9), random_name(rng)))
     };
-    properties.iter().filter(|(_, schema)| is_name(schema)).map(|(key, _)| (key.clone(), random_name(rng))).collect()
+    properties.iter().filter_map(|(key, schema)| Some((key.clone(), other(schema, rng)?))).collect()
 }
 
 #[test]
