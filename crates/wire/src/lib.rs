@@ -1,8 +1,10 @@
 //! Kubernetes bodies: JSON, YAML and protobuf to one form, [`serde_json::Value`], and what the forms of the known kinds
 //! are (the schema table). Gate and embedded server both use it; nothing here knows what a request means.
 
+pub mod canonical;
 pub mod json;
 mod protobuf;
+pub mod quantity;
 pub mod schema;
 
 use bytes::Bytes;
