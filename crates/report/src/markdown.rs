@@ -143,10 +143,10 @@ fn cases(out: &mut String, cases: &[CaseFile]) {
     for case in cases {
         let control = if case.control { ", control" } else { "" };
         let class = case.class.map(|class| format!(", {class}")).unwrap_or_default();
-        let _ = writeln!(out, "\n### {}\n", escape(case.id.as_str()));
         let outcome = escape(&format!("{} {}", symbol(case.outcome), case.outcome));
+        let _ = writeln!(out, "\n### {outcome}: {}\n", escape(case.id.as_str()));
         let kind = case.cluster_kind;
-        let _ = writeln!(out, "**{outcome}**{class}{control} · {kind} · {}", duration(case.duration_ms));
+        let _ = writeln!(out, "{kind}{class}{control}, {}", duration(case.duration_ms));
         if !case.message.is_empty() {
             let _ = writeln!(out, "\n{}", escape(&case.message));
         }
@@ -195,12 +195,19 @@ fn row(out: &mut String, cells: impl Iterator<Item = String>) {
 
 /// Text as one line of Markdown that means itself.
 fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in one_line(text).chars() {
-        if matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '#' | '&' | '~' | '!') {
+    let line = one_line(text);
+    let mut escaped = String::with_capacity(line.len());
+    let mut before = ' ';
+    let mut chars = line.chars().peekable();
+    while let Some(c) = chars.next() {
+        let in_word = before.is_alphanumeric() && chars.peek().is_some_and(|next| next.is_alphanumeric());
+        let special = matches!(c, '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '|' | '#' | '&' | '~' | '!');
+        // Inside a word an underscore means itself, and people search for `timed_out`.
+        if special || (c == '_' && !in_word) {
             escaped.push('\\');
         }
         escaped.push(c);
+        before = c;
     }
     escaped
 }
