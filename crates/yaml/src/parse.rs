@@ -65,6 +65,14 @@ enum Frame {
     Map { start: usize, anchor: usize, entries: Vec<Entry>, seen: HashSet<String>, key: Option<Key> },
 }
 
+impl Frame {
+    fn start(&self) -> usize {
+        match self {
+            Self::List { start, .. } | Self::Map { start, .. } => *start,
+        }
+    }
+}
+
 /// A key that waits for its value. `text` is none when the key itself was refused.
 struct Key {
     text: Option<String>,
@@ -81,6 +89,8 @@ struct Builder<'s> {
     diagnostics: Vec<Diagnostic>,
     nodes: usize,
     aliased: usize,
+    /// Where the last event ended: what an error is about starts behind it.
+    last_end: usize,
     /// A syntax error was met.
     damaged: bool,
     /// Read what follows into the last root instead of a new one.
@@ -98,6 +108,7 @@ impl<'s> Builder<'s> {
             diagnostics: Vec::new(),
             nodes: 0,
             aliased: 0,
+            last_end: 0,
             damaged: false,
             merge: false,
         }
@@ -106,6 +117,7 @@ impl<'s> Builder<'s> {
     /// Parses from `offset` to the end or the first syntax error; returns where to go on after one.
     fn run(&mut self, offset: usize) -> Option<usize> {
         self.base = offset;
+        self.last_end = offset;
         self.anchors.clear();
         let text: &'s str = &self.source.text[offset..];
         let mut options = Options::default();
@@ -118,6 +130,7 @@ impl<'s> Builder<'s> {
             match event {
                 Ok((event, span)) => {
                     let span = self.range(&span);
+                    self.last_end = self.last_end.max(span.end);
                     self.event(event, span);
                     if self.is_hopeless() {
                         self.unwind(self.source.text.len());

@@ -98,6 +98,15 @@ impl<'a> At<'a> {
         self.node.kind == Kind::Poison
     }
 
+    /// Whether an error cut this list or mapping off.
+    fn is_partial(&self) -> bool {
+        match &self.node.kind {
+            Kind::List(list) => list.partial,
+            Kind::Map(map) => map.partial,
+            _ => false,
+        }
+    }
+
     /// Whether there is nothing here.
     pub fn is_null(&self) -> bool {
         self.node.kind == Kind::Null
@@ -164,7 +173,7 @@ impl<'a> At<'a> {
     }
 
     pub(crate) fn type_error<T>(&self, expected: &str, help: Option<String>) -> Option<T> {
-        if self.is_poison() {
+        if self.is_poison() || self.is_partial() {
             return None;
         }
         let found = self.describe();
@@ -326,8 +335,7 @@ impl<'a> At<'a> {
             return self.error_with_help("this list is empty", format!("list {what}"));
         }
         let items = self.list()?;
-        let partial = matches!(&self.node.kind, Kind::List(list) if list.partial);
-        if items.is_empty() && !partial {
+        if items.is_empty() && !self.is_partial() {
             return self.error_with_help("this list is empty", format!("list {what}"));
         }
         Some(items)

@@ -51,8 +51,8 @@ fn every_error_is_reported_at_once() {
     assert_errors(
         "nam: rex\nlegs: four\ntags: []\ntags: [a]\n",
         &[
-            "1:1 a pet needs the key `name`",
             "1:1 did you mean `name`?",
+            "1:1 a pet needs the key `name`",
             "2:7 expected a whole number, found the text `four`",
             "3:7 this list is empty",
             "4:1 the key `tags` is here twice",
@@ -106,7 +106,7 @@ fn empty_files_say_so() {
 #[test]
 fn odd_yaml_is_refused_in_words() {
     assert_errors("name: rex\nlegs: 4\n<<: {note: x}\n", &["3:1 merge keys"]);
-    assert_errors("name: !cat rex\nlegs: 4\n", &["1:7 the tag `!cat`"]);
+    assert_errors("name: !cat rex\nlegs: 4\n", &["1:12 the tag `!cat`"]);
     assert_errors("name: rex\nlegs: .inf\n", &["2:7 not a number that can be used"]);
     assert_errors("name: rex\nlegs: 4\n? [a]\n: 1\n", &["3:3 a key must be"]);
     assert_errors("name: *nobody\nlegs: 4\n", &["1:7 there is no anchor `&nobody`"]);

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Builder, Diagnostic, Entry, ErrorKind, Kind, Node, ScanError, too_deep};
+use super::{Builder, Diagnostic, Entry, ErrorKind, Frame, Kind, Node, ScanError, too_deep};
 use crate::node::Mapping;
 
 impl Builder<'_> {
@@ -13,11 +13,19 @@ impl Builder<'_> {
         while !text.is_char_boundary(at) {
             at -= 1;
         }
-        let line = self.line(at);
-        let tabs = self.tab_in_indentation(&line);
-        if let Some(tab) = tabs {
-            self.report_tabs(tab, line.start);
-            return at;
+        if let Some(tab) = self.blamed_tab(at, error.kind()) {
+            self.report_tabs(tab);
+            return at.min(tab);
+        }
+        if let Some(opened) = self.unclosed(at, error.kind()) {
+            let (message, help) = match text.as_bytes().get(opened) {
+                Some(b'[') => ("this `[` is never closed", "add the missing `]`"),
+                Some(b'{') => ("this `{` is never closed", "add the missing `}`"),
+                _ => ("this quote is never closed", "add the closing quote"),
+            };
+            let one = Diagnostic::new("yaml::syntax", self.source, opened..opened + 1, message);
+            self.diagnostics.push(one.with_help(help));
+            return opened;
         }
         let width = text[at..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
         let (message, help) = describe(error.kind());
@@ -27,10 +35,54 @@ impl Builder<'_> {
         at
     }
 
+    /// The tab that an error is about: on its line, or, where the parser complains early, on the next.
+    fn blamed_tab(&self, at: usize, kind: &ErrorKind) -> Option<usize> {
+        let line = self.line(at);
+        let early = matches!(
+            kind,
+            ErrorKind::TabNotAllowed
+                | ErrorKind::TabInBlockIndentation
+                | ErrorKind::TabInIndentation
+                | ErrorKind::TabInPlainScalar
+        );
+        let neighbour = || match kind {
+            _ if early => (line.end < self.source.text.len()).then(|| self.line(line.end + 1)),
+            // A document that is indented with a tab is taken for a text that ends before this line.
+            ErrorKind::ExpectedDocumentStart => line.start.checked_sub(1).map(|end| self.line(end)),
+            _ => None,
+        };
+        self.tab_in_indentation(&line).or_else(|| self.tab_in_indentation(&neighbour()?))
+    }
+
+    /// The opening bracket or quote that an error is really about.
+    fn unclosed(&self, at: usize, kind: &ErrorKind) -> Option<usize> {
+        let text = &self.source.text;
+        match kind {
+            ErrorKind::UnclosedQuotedScalar
+            | ErrorKind::InvalidQuotedScalarIndent
+            | ErrorKind::DocumentIndicatorInQuotedScalar => {
+                let from = self.last_end.min(at);
+                text.get(from..at)?.find(['"', '\'']).map(|quote| from + quote)
+            }
+            ErrorKind::UnclosedFlowCollection { .. }
+            | ErrorKind::UnexpectedEofFlowSequence
+            | ErrorKind::UnexpectedEofFlowMapping
+            | ErrorKind::UnexpectedEofImplicitFlowMapping
+            | ErrorKind::InvalidColonPlacement
+            | ErrorKind::InvalidFlowScalarIndent
+            | ErrorKind::BlockEntryInFlowCollection => self.stack.iter().rev().map(Frame::start).find(|start| {
+                // A flow collection that began on an earlier line, or that nothing closes.
+                let ends_line = self.line(*start).end < at || at >= text.trim_end().len();
+                ends_line && matches!(text.as_bytes().get(*start), Some(b'[' | b'{'))
+            }),
+            _ => None,
+        }
+    }
+
     /// One diagnostic for each line of this section that is indented with a tab.
-    fn report_tabs(&mut self, first: usize, from: usize) {
+    fn report_tabs(&mut self, first: usize) {
         let text = self.source.text.clone();
-        let mut line = self.line(from);
+        let mut line = self.line(first);
         let mut tab = Some(first);
         loop {
             if let Some(tab) = tab {
@@ -184,8 +236,8 @@ fn describe(kind: &ErrorKind) -> (String, Option<&'static str>) {
         ErrorKind::UnknownQuotedScalarEscape => {
             ("an unknown escape in double quotes", "write `\\\\` for a backslash, or use single quotes")
         }
-        ErrorKind::DirectiveDisallowed | ErrorKind::ExpectedDocumentStart => {
-            ("expected the start of a document", "a `%` at the start of a line begins a directive; quote it")
+        ErrorKind::ExpectedDocumentStart => {
+            ("nothing can follow what ends above this line", "check the indentation of this line and of the one above")
         }
         other => return (format!("not valid YAML: {other}"), None),
     };

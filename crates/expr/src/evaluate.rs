@@ -1,0 +1,104 @@
+//! Runs a compiled expression over JSON objects.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, LazyLock};
+
+use cel::objects::{Key, Map};
+use cel::{Context, Env, ExecutionError, Value};
+
+use crate::budget::{Budget, GROWN, RANGE};
+use crate::{Expression, quantity};
+
+/// Reasons are shown to people; the library prints whole values into some.
+const MAX_REASON: usize = 200;
+
+static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| Arc::new(Env::stdlib()));
+
+/// The value, or why there is none, in words.
+pub(crate) fn run(expression: &Expression, variables: &[(&str, &serde_json::Value)]) -> Result<Value, String> {
+    // The library is young: an oversight in it must cost one answer, not the process.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let mut context = Context::with_env(ENV.clone());
+        for (name, value) in variables {
+            context.add_variable_from_value(*name, from_json(value));
+        }
+        add_functions(&mut context)?;
+        Value::resolve(&expression.root, &context)
+    }));
+    match outcome {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(in_words(&error)),
+        Err(_) => Err("the expression could not be evaluated".to_owned()),
+    }
+}
+
+fn add_functions(context: &mut Context<'_, '_>) -> Result<(), ExecutionError> {
+    let budget = Arc::new(Budget::new());
+    let declared = |error: cel::DeclarationError| ExecutionError::InternalError(error.to_string());
+    let grown = budget.clone();
+    let range = move |value: Value| budget.range(&value).map(|()| value);
+    context.add_function(RANGE, range).map_err(declared)?;
+    context.add_function(GROWN, move |value: Value| grown.grown(&value).map(|()| value)).map_err(declared)?;
+    context.add_function("quantity", quantity::function).map_err(declared)
+}
+
+/// Whole numbers become `int`, so that they compare and add as people expect; all others `double`.
+fn from_json(value: &serde_json::Value) -> Value {
+    match value {
+        serde_json::Value::Null => Value::Null,
+        serde_json::Value::Bool(value) => Value::Bool(*value),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Value::Int(int),
+            (None, Some(uint)) => Value::UInt(uint),
+            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
+        },
+        serde_json::Value::String(text) => Value::String(Arc::new(text.clone())),
+        serde_json::Value::Array(items) => Value::List(Arc::new(items.iter().map(from_json).collect())),
+        serde_json::Value::Object(map) => {
+            let entry =
+                |(key, value): (&String, &serde_json::Value)| (Key::String(Arc::new(key.clone())), from_json(value));
+            Value::Map(Map { map: Arc::new(map.iter().map(entry).collect::<HashMap<_, _>>()) })
+        }
+    }
+}
+
+fn in_words(error: &ExecutionError) -> String {
+    let text = match error {
+        ExecutionError::NoSuchKey(key) => format!("there is no `{key}` (yet)"),
+        ExecutionError::IndexOutOfBounds(index) => format!("there is no item {} (yet)", short(index)),
+        ExecutionError::UndeclaredReference(name) => format!("unknown name `{name}`"),
+        ExecutionError::InternalError(message) => message.clone(),
+        ExecutionError::FunctionError { function, message } => format!("{function}(): {message}"),
+        ExecutionError::ValuesNotComparable(a, b) => format!("{} cannot be compared with {}", kind(a), kind(b)),
+        other => other.to_string(),
+    };
+    let mut cut: String = text.chars().take(MAX_REASON).collect();
+    if cut.len() < text.len() {
+        cut.push('…');
+    }
+    cut
+}
+
+fn short(value: &Value) -> String {
+    match value {
+        Value::Int(int) => int.to_string(),
+        Value::UInt(uint) => uint.to_string(),
+        other => kind(other).to_owned(),
+    }
+}
+
+/// The kind of a value, with an article.
+pub(crate) fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::List(_) => "a list",
+        Value::Map(_) => "a map",
+        Value::Int(_) | Value::UInt(_) => "a whole number",
+        Value::Float(_) => "a number",
+        Value::String(_) => "text",
+        Value::Bytes(_) => "bytes",
+        Value::Bool(_) => "a truth value",
+        Value::Null => "null",
+        _ => "a value of another kind",
+    }
+}
