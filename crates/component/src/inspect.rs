@@ -76,7 +76,9 @@ pub enum InspectError {
     #[error("the file is empty; a WebAssembly component was expected")]
     Empty,
     /// Readable text: source, or WebAssembly's text form.
-    #[error("this is a text file, not a WebAssembly component; build the failure's folder with `harness-cli failures build DIR`")]
+    #[error(
+        "this is a text file, not a WebAssembly component; build the failure's folder with `harness-cli failures build DIR`"
+    )]
     Text,
     /// The first bytes are not WebAssembly's.
     #[error("this is not WebAssembly: the file begins with {0}, where `\\0asm` was expected")]
@@ -272,8 +274,7 @@ fn is_compatible(version: &str) -> bool {
 }
 
 fn is_offered(import: &str) -> bool {
-    const INTERFACES: [&str; 9] =
-        ["types", "read", "write", "watch", "log", "clock", "checkpoint", "random", "script"];
+    const INTERFACES: [&str; 9] = ["types", "read", "write", "watch", "log", "clock", "checkpoint", "random", "script"];
     interface_of(import).is_some_and(|interface| INTERFACES.contains(&interface))
         && import.rsplit_once('@').is_some_and(|(_, version)| is_compatible(version))
 }
@@ -300,10 +301,7 @@ fn section_kind(id: u8) -> &'static str {
     }
 }
 
-fn only_section<'a>(
-    sections: &[container::Section<'a>],
-    name: &'static str,
-) -> Result<Option<&'a [u8]>, InspectError> {
+fn only_section<'a>(sections: &[container::Section<'a>], name: &'static str) -> Result<Option<&'a [u8]>, InspectError> {
     let mut found = sections.iter().filter(|section| section.custom_name == Some(name));
     match (found.next(), found.next()) {
         (_, Some(_)) => Err(InspectError::Section { section: name, message: "it is there more than once".to_owned() }),

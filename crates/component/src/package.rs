@@ -72,11 +72,7 @@ pub fn embed_metadata(component: &[u8], metadata: &Value) -> Result<Vec<u8>, Pac
 ///
 /// # Errors
 /// See [`PackageError`].
-pub fn package(
-    component: &[u8],
-    metadata: &Value,
-    files: &BTreeMap<String, Vec<u8>>,
-) -> Result<Vec<u8>, PackageError> {
+pub fn package(component: &[u8], metadata: &Value, files: &BTreeMap<String, Vec<u8>>) -> Result<Vec<u8>, PackageError> {
     let mut bytes = embed_metadata(&unpackage(component)?, metadata)?;
     if !files.is_empty() {
         append(&mut bytes, FILES_SECTION, &encode_files(files)?);
@@ -143,9 +139,7 @@ pub(crate) fn decode_files(data: &[u8]) -> Result<BTreeMap<String, Vec<u8>>, Str
         }
         let content = match (entry.get("text"), entry.get("base64")) {
             (Some(Value::String(text)), None) => text.clone().into_bytes(),
-            (None, Some(Value::String(encoded))) => {
-                STANDARD.decode(encoded).map_err(|e| format!("`{path}`: {e}"))?
-            }
+            (None, Some(Value::String(encoded))) => STANDARD.decode(encoded).map_err(|e| format!("`{path}`: {e}"))?,
             _ => return Err(format!("`{path}` has neither `text` nor `base64`")),
         };
         total += content.len();
