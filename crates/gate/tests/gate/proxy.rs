@@ -1,0 +1,161 @@
+//! The loopback proxy with a real TLS client, from the kubeconfig that it writes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
+use gate::{Access, Endpoint, Gate, Upstream};
+use http::{Request, Response};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use kube::api::{Api, ListParams, LogParams, PostParams, WatchEvent, WatchParams};
+use kube::client::Body;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use model::Party;
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tower::BoxError;
+
+use crate::mock::{CASE, gate, gate_before};
+
+fn open(gate: &Gate) -> Endpoint {
+    gate.serve(Party::Agent, Arc::new(Access::EditCase.policy(CASE))).expect("an endpoint")
+}
+
+async fn client(kubeconfig: &str) -> kube::Client {
+    let kubeconfig = Kubeconfig::from_yaml(kubeconfig).expect("a kubeconfig");
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("a configuration");
+    kube::Client::try_from(config).expect("a client")
+}
+
+async fn list(client: &kube::Client) -> Result<(), kube::Error> {
+    Api::<Pod>::default_namespaced(client.clone()).list(&ListParams::default()).await.map(|_| ())
+}
+
+/// An API server whose answers are streams that the test feeds.
+fn streaming(lines: tokio::sync::mpsc::Receiver<&'static str>) -> Upstream {
+    let lines = Arc::new(std::sync::Mutex::new(Some(lines)));
+    let server = tower::service_fn(move |_: Request<Body>| {
+        let lines = lines.lock().expect("lock").take();
+        async move {
+            let lines = lines.ok_or("asked twice")?;
+            let frames = futures::stream::unfold(lines, |mut lines| async move {
+                let line = lines.recv().await?;
+                Some((Ok::<_, BoxError>(Frame::data(bytes::Bytes::from(line))), lines))
+            });
+            Ok::<_, BoxError>(Response::new(StreamBody::new(frames)))
+        }
+    });
+    gate::upstream(kube::Client::new(server, "default"))
+}
+
+#[tokio::test]
+async fn a_client_with_the_kubeconfig_gets_in() {
+    let (gate, seen) = gate();
+    let endpoint = open(&gate);
+    let client = client(endpoint.kubeconfig()).await;
+    assert_eq!(client.default_namespace(), CASE);
+    list(&client).await.expect("a list");
+    let maps: Api<ConfigMap> = Api::default_namespaced(client.clone());
+    let made = serde_json::from_value(json!({"metadata": {"name": "m"}})).expect("a map");
+    maps.create(&PostParams::default(), &made).await.expect("created");
+    let arrived = seen.arrived();
+    assert_eq!(arrived.len(), 2);
+    assert!(arrived.iter().all(|a| !a.headers.contains_key("authorization")), "the token ends here");
+    assert!(seen.records().iter().all(|r| r.party == Party::Agent));
+
+    let other = Api::<Pod>::namespaced(client, "kube-system").list(&ListParams::default()).await;
+    assert!(matches!(other, Err(kube::Error::Api(status)) if status.code == 403));
+    endpoint.shutdown().await;
+}
+
+#[tokio::test]
+async fn nobody_gets_in_without_the_token() {
+    let (gate, seen) = gate();
+    let endpoint = open(&gate);
+    let text = endpoint.kubeconfig();
+    let token = text.lines().find_map(|l| l.trim().strip_prefix("token: ")).expect("a token").to_owned();
+    assert_eq!(token.len(), 64);
+    let second = open(&gate);
+    let foreign =
+        second.kubeconfig().lines().find_map(|l| l.trim().strip_prefix("token: ")).expect("a token").to_owned();
+    for wrong in ["0".repeat(64), foreign, token[..63].to_owned()] {
+        let client = client(&text.replace(&token, &wrong)).await;
+        let error = list(&client).await.expect_err("refused");
+        assert!(matches!(&error, kube::Error::Api(status) if status.code == 401), "{error}");
+    }
+    let without = text.replace(&format!("token: {token}"), "username: a\n    password: b");
+    assert!(matches!(list(&client(&without).await).await, Err(kube::Error::Api(s)) if s.code == 401));
+    assert!(seen.arrived().is_empty());
+    assert!(seen.records().iter().all(|r| r.status == 401), "{:?}", seen.records());
+}
+
+#[tokio::test]
+async fn watches_are_not_held_back() {
+    let (lines, receiver) = tokio::sync::mpsc::channel(1);
+    let (gate, _seen) = gate_before(streaming(receiver));
+    let endpoint = open(&gate);
+    let pods: Api<Pod> = Api::default_namespaced(client(endpoint.kubeconfig()).await);
+    let mut events = pods.watch(&WatchParams::default(), "0").await.expect("a watch").boxed();
+    for name in ["a", "b"] {
+        let line = match name {
+            "a" => {
+                "{\"type\":\"ADDED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"a\"}}}\n"
+            }
+            _ => {
+                "{\"type\":\"ADDED\",\"object\":{\"apiVersion\":\"v1\",\"kind\":\"Pod\",\"metadata\":{\"name\":\"b\"}}}\n"
+            }
+        };
+        lines.send(line).await.expect("the server waits");
+        // The next line is sent only after this one has arrived: buffering anywhere would hang here.
+        let event = events.try_next().await.expect("no error").expect("an event");
+        assert!(matches!(event, WatchEvent::Added(pod) if pod.metadata.name.as_deref() == Some(name)));
+    }
+    // The server holds the watch open; closing the endpoint ends it.
+    endpoint.shutdown().await;
+    assert!(!matches!(events.try_next().await, Ok(Some(_))));
+    assert!(lines.send("late").await.is_err(), "the request to the API server has ended too");
+}
+
+#[tokio::test]
+async fn logs_stream_line_by_line() {
+    let (lines, receiver) = tokio::sync::mpsc::channel(1);
+    let (gate, _seen) = gate_before(streaming(receiver));
+    let endpoint = open(&gate);
+    let pods: Api<Pod> = Api::default_namespaced(client(endpoint.kubeconfig()).await);
+    let follow = LogParams { follow: true, ..LogParams::default() };
+    let mut log = pods.log_stream("a", &follow).await.expect("a log").lines();
+    for line in ["one\n", "two\n"] {
+        lines.send(line).await.expect("the server waits");
+        assert_eq!(log.try_next().await.expect("no error").as_deref(), Some(line.trim_end()));
+    }
+}
+
+#[tokio::test]
+async fn a_closed_endpoint_takes_nobody() {
+    let (gate, _seen) = gate();
+    let endpoint = open(&gate);
+    let address = endpoint.address();
+    let client = client(endpoint.kubeconfig()).await;
+    list(&client).await.expect("a list");
+    // A connection that never speaks must not hold the endpoint up.
+    let mut idle = tokio::net::TcpStream::connect(address).await.expect("connected");
+    tokio::time::timeout(Duration::from_secs(10), endpoint.shutdown()).await.expect("closed soon");
+    assert!(list(&client).await.is_err());
+    assert!(tokio::net::TcpStream::connect(address).await.is_err());
+    assert!(matches!(idle.read(&mut [0; 1]).await, Ok(0) | Err(_)));
+}
+
+#[tokio::test]
+async fn plain_http_gets_no_answer() {
+    let (gate, seen) = gate();
+    let endpoint = open(&gate);
+    let mut stream = tokio::net::TcpStream::connect(endpoint.address()).await.expect("connected");
+    stream.write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("written");
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer).await;
+    assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
+    assert!(seen.records().is_empty());
+}
