@@ -1,1 +1,34 @@
-//! Failures and agent presets: find, inspect, verify.
+//! Failures and agent presets: what their files say, where they are found, what they mean for one case. Touches no
+//! cluster and runs nothing; `builtin` brings the library that is inside the program, `component` reads `.wasm` files.
+
+mod capabilities;
+mod check;
+mod duration;
+mod failure;
+mod ground_truth;
+mod label_selector;
+mod metadata;
+mod object_ref;
+mod params;
+mod preset;
+mod resolve;
+mod severity;
+mod step;
+mod substitute;
+mod version;
+
+pub use capabilities::{Capabilities, Rule, UNSAFE_POWERS, VERBS};
+pub use check::{Health, Quantifier, Select, Symptom};
+pub use failure::{Failure, Implementation, Origin};
+pub use ground_truth::GroundTruth;
+pub use metadata::{Metadata, Prerequisite, Workload, WrongFix};
+pub use object_ref::{CLUSTER_SCOPED_KINDS, ObjectRef};
+pub use params::{ParamProblem, ParamsSchema};
+pub use preset::{
+    AgentEnv, AgentOutput, AgentPreset, AgentRequirement, AgentSandbox, AnswerSource, Executor, OutputFormat,
+    StdinKind, UsagePointers,
+};
+pub use resolve::{ResolveError, Resolved};
+pub use severity::Severity;
+pub use step::{PatchType, Step};
+pub use version::Version;

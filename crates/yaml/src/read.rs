@@ -356,6 +356,18 @@ impl<'a> At<'a> {
         Fields::new(self, what, keys)
     }
 
+    /// Every text in this value, however deep, but for keys.
+    pub fn walk_text(&self, visit: &mut dyn FnMut(&At<'a>, &'a str)) {
+        match &self.node.kind {
+            Kind::Text(text) => visit(self, text),
+            Kind::List(list) => list.items.iter().for_each(|item| self.under(item, &self.mark).walk_text(visit)),
+            Kind::Map(map) => {
+                map.entries.iter().for_each(|entry| self.under(&entry.value, &entry.key_span).walk_text(visit));
+            }
+            _ => {}
+        }
+    }
+
     /// The entries of a mapping with free keys: name, place of the name, value.
     pub fn entries(&self) -> Option<Vec<(&'a str, At<'a>, At<'a>)>> {
         let Kind::Map(map) = &self.node.kind else { return self.type_error("a mapping (`key: value`)", None) };

@@ -1,0 +1,101 @@
+//! A failure as a package: metadata, what implements it, and its files.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use model::Id;
+use sha2::{Digest, Sha256};
+
+use crate::Metadata;
+
+/// What implements a failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Implementation {
+    /// A component of its own.
+    Component(Arc<[u8]>),
+    /// `induce:` in the metadata, run by the steps component.
+    Steps,
+    /// `induce.sh`, run by the shim component.
+    Script,
+}
+
+impl Implementation {
+    /// In one word, for lists.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Component(_) => "component",
+            Self::Steps => "steps",
+            Self::Script => "script",
+        }
+    }
+}
+
+/// Where a failure was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Inside the program.
+    Builtin,
+    /// A folder.
+    Folder(PathBuf),
+    /// A packed component.
+    Wasm(PathBuf),
+}
+
+/// A failure that can be run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    /// What it says of itself.
+    pub metadata: Metadata,
+    /// What implements it.
+    pub implementation: Implementation,
+    /// The files of the package by their path inside it: manifests, scripts.
+    pub files: BTreeMap<String, Arc<[u8]>>,
+    /// `sha256:…`; of the file for a `.wasm`, of everything above for others.
+    pub digest: String,
+    /// Where it was found.
+    pub origin: Origin,
+}
+
+impl Failure {
+    /// A failure of these parts.
+    pub fn new(
+        metadata: Metadata,
+        implementation: Implementation,
+        files: BTreeMap<String, Arc<[u8]>>,
+        origin: Origin,
+    ) -> Self {
+        let digest = digest(&metadata, &implementation, &files);
+        Self { metadata, implementation, files, digest, origin }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &Id {
+        &self.metadata.id
+    }
+
+    /// Names of manifests in the metadata that the package does not have.
+    pub fn missing_files(&self) -> Vec<&str> {
+        let missing = |name: &&String| !self.files.contains_key(*name);
+        self.metadata.workload.manifests.iter().filter(missing).map(String::as_str).collect()
+    }
+}
+
+/// Every part goes in with its length before it, so that no two packages share a digest by shifting bytes.
+fn digest(metadata: &Metadata, implementation: &Implementation, files: &BTreeMap<String, Arc<[u8]>>) -> String {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update(u64::try_from(bytes.len()).unwrap_or(u64::MAX).to_le_bytes());
+        hash.update(bytes);
+    };
+    part(implementation.as_str().as_bytes());
+    part(metadata.to_json().to_string().as_bytes());
+    if let Implementation::Component(bytes) = implementation {
+        part(bytes);
+    }
+    for (path, bytes) in files {
+        part(path.as_bytes());
+        part(bytes);
+    }
+    format!("sha256:{}", hex::encode(hash.finalize()))
+}
