@@ -1,13 +1,14 @@
 //! A failure as a package: metadata, what implements it, and its files.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use model::Id;
 use sha2::{Digest, Sha256};
+use yaml::{Diagnostic, Diagnostics, Source};
 
-use crate::Metadata;
+use crate::{Metadata, Problem, folder, packed};
 
 /// What implements a failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +68,43 @@ impl Failure {
     ) -> Self {
         let digest = digest(&metadata, &implementation, &files);
         Self { metadata, implementation, files, digest, origin }
+    }
+
+    /// A failure of the library that is inside the program. `files` has its `metadata.yaml` too.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn builtin(
+        id: &str,
+        component: Option<Arc<[u8]>>,
+        mut files: BTreeMap<String, Arc<[u8]>>,
+    ) -> Result<Self, Diagnostics> {
+        let name = format!("built-in {id}/{}", folder::METADATA);
+        let text = files.remove(folder::METADATA).unwrap_or_default();
+        let source = Source::from_bytes(name, &text)?;
+        let metadata = Metadata::parse(&source, Some(id))?;
+        let plain = |message: String| Diagnostics::from(Diagnostic::without_span("catalog", &source, message));
+        let implementation = folder::implementation(&metadata, &files, component)
+            .ok_or_else(|| plain("nothing here induces the failure".to_owned()))?;
+        let failure = Self::new(metadata, implementation, files, Origin::Builtin);
+        folder::check(&failure).map_err(plain)?;
+        Ok(failure)
+    }
+
+    /// Loads one folder with a `metadata.yaml`. Code must be built.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_folder(path: &Path) -> Result<Self, Problem> {
+        folder::load(path, |_| None)
+    }
+
+    /// Loads one packed `.wasm` file.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn from_wasm(path: &Path) -> Result<Self, Problem> {
+        packed::load(path)
     }
 
     /// Its id.
