@@ -8,6 +8,8 @@ mod denial;
 mod field_selector;
 mod forward;
 mod gate;
+mod grants;
+mod grants_file;
 mod hazard;
 mod in_flight;
 mod patch;
@@ -23,6 +25,9 @@ pub use attributes::{Attributes, BadRequest, MAX_PATH, MAX_QUERY, attributes};
 pub use denial::{Denial, Lack, Missing};
 pub use forward::{Upstream, upstream};
 pub use gate::{Gate, GateConfig, GateError, GateService, Limits};
+pub use grants::{
+    AgentGrant, ClusterGrant, Executors, FailureGrant, Granted, Grants, NamedAccess, NoSuchAccess, grants_schema,
+};
 pub use hazard::{Hazard, UnknownHazard};
 pub use policy::{Policy, Power, effective};
 pub use profile::{Access, UnknownAccess, default_grants};

@@ -2,6 +2,7 @@
 
 mod attributes;
 mod bodies;
+mod grants;
 mod mock;
 mod policy;
 mod proxy;

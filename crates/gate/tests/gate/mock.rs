@@ -106,7 +106,7 @@ pub(crate) fn request(method: &str, target: &str, content_type: Option<&str>, bo
     builder.body(Body::from(body.to_vec())).expect("a request")
 }
 
-pub async fn body_of(response: Response<Body>) -> Value {
+pub(crate) async fn body_of(response: Response<Body>) -> Value {
     let bytes = response.into_body().collect_bytes().await.expect("a body");
     serde_json::from_slice(&bytes).expect("a JSON body")
 }
