@@ -1,0 +1,47 @@
+//! What a matrix may name. The caller fills this in from its libraries; nothing here looks anything up.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use model::Objective;
+use serde_json::Value;
+
+/// Checks the parameters of a failure: failure id and values in, parameter and message out for each that is wrong.
+pub type ParamsCheck = Arc<dyn Fn(&str, &BTreeMap<String, Value>) -> Vec<(String, String)> + Send + Sync>;
+
+/// Says why a failure or an agent cannot serve an objective; none when it can.
+pub type ObjectiveCheck = Arc<dyn Fn(&str, Objective) -> Option<String> + Send + Sync>;
+
+/// What a matrix may name.
+#[derive(Clone, Default)]
+pub struct Known {
+    /// Ids of failures.
+    pub failures: Vec<String>,
+    /// Ids of agents.
+    pub agents: Vec<String>,
+    /// Provisioners of this version.
+    pub provisioners: Vec<String>,
+    /// Templates of the embedded provisioner; empty: not checked.
+    pub templates: Vec<String>,
+    /// Failures that are there but cannot be used, with the reason.
+    pub unusable_failures: BTreeMap<String, String>,
+    /// Agents that are there but cannot be used, with the reason.
+    pub unusable_agents: BTreeMap<String, String>,
+    /// Checks parameters; none: not checked.
+    pub params: Option<ParamsCheck>,
+    /// Checks failures against the objective; none: not checked.
+    pub failure_serves: Option<ObjectiveCheck>,
+    /// Checks agents against the objective; none: not checked.
+    pub agent_serves: Option<ObjectiveCheck>,
+}
+
+impl fmt::Debug for Known {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Known")
+            .field("failures", &self.failures)
+            .field("agents", &self.agents)
+            .field("provisioners", &self.provisioners)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,81 @@
+//! `execution` and `accept`. What this version does not act on is a warning where that is harmless, and an error where
+//! somebody would rely on it.
+
+use std::time::Duration;
+
+use yaml::At;
+
+use crate::{Accept, Execution};
+
+/// A case of more than a day is a mistake.
+const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn execution(at: &At<'_>) -> Option<Execution> {
+    const KEYS: &[&str] =
+        &["parallel_clusters", "parallel_tests_per_cluster", "timeout_per_test", "repeats", "retries", "max_cost_usd"];
+    let fields = at.fields("execution section", KEYS)?;
+    let count = |key, default, min, max| {
+        fields.or(key, default, |at| at.unsigned(min, max).and_then(|value| u32::try_from(value).ok()))
+    };
+    let parallel_clusters = count("parallel_clusters", 1, 1, 1_000);
+    let parallel_tests_per_cluster = count("parallel_tests_per_cluster", 1, 1, 1_000);
+    let timeout_per_test = fields.maybe("timeout_per_test", |at| at.duration(MAX_TIMEOUT));
+    let repeats = count("repeats", 1, 1, 1_000_000);
+    let retries = count("retries", 0, 0, 10);
+    for (key, value) in
+        [("parallel_clusters", parallel_clusters), ("parallel_tests_per_cluster", parallel_tests_per_cluster)]
+    {
+        if let (Some(at), Some(2..)) = (fields.optional(key), value) {
+            at.warn(
+                "this version runs one case after another",
+                format!("the results are the same; `{key}` costs only time"),
+            );
+        }
+    }
+    if let (Some(at), Some(1..)) = (fields.optional("retries"), retries) {
+        at.warn("this version does not try again", "a case with an infrastructure error ends as `error`");
+    }
+    let mut unlimited = true;
+    if let Some(at) = fields.optional("max_cost_usd") {
+        unlimited = false;
+        if at.number(0.0, 1e9).is_some() {
+            at.error_with_help::<()>(
+                "`max_cost_usd` is not available in this version: nothing would hold the limit",
+                "remove it, and limit the cost in the agent's own options",
+            );
+        }
+    }
+    let execution = Execution {
+        parallel_clusters: parallel_clusters?,
+        parallel_tests_per_cluster: parallel_tests_per_cluster?,
+        timeout_per_test: timeout_per_test?,
+        repeats: repeats?,
+        retries: retries?,
+    };
+    unlimited.then_some(execution)
+}
+
+pub(super) fn accept(at: &At<'_>) -> Option<Accept> {
+    let fields = at.fields("accept section", &["min_pass_rate", "max_unjudged", "baseline", "max_drop"])?;
+    let rate = |key| {
+        fields.maybe(key, |at| match at.node().to_json().as_str().filter(|text| text.ends_with('%')) {
+            Some(percent) => {
+                at.error_with_help(format!("`{percent}` is not a rate"), "rates are from 0 to 1, as in `0.8`")
+            }
+            None => at.number(0.0, 1.0),
+        })
+    };
+    let (min_pass_rate, max_unjudged) = (rate("min_pass_rate"), rate("max_unjudged"));
+    let mut fine = true;
+    for key in ["baseline", "max_drop"] {
+        if let Some(at) = fields.optional(key) {
+            fine = false;
+            at.error_with_help::<()>(
+                format!("`accept.{key}` is not available in this version: nothing would be compared"),
+                format!("remove `{key}`; `min_pass_rate` and `max_unjudged` are there"),
+            );
+        }
+    }
+    let accept = Accept { min_pass_rate: min_pass_rate?, max_unjudged: max_unjudged? };
+    fine.then_some(accept)
+}
