@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::plain::{Condition, Resolved, Select};
+use catalog::{Quantifier, Resolved, Select};
 use expr::{Evaluation, Expression};
 use serde_json::Value;
 
@@ -27,14 +27,6 @@ pub enum JudgeError {
         /// What is wrong with it.
         message: String,
     },
-}
-
-/// How many of the selected objects must satisfy the expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Quantifier {
-    Any,
-    All,
-    None,
 }
 
 /// One symptom or health check.
@@ -99,15 +91,15 @@ impl Checks {
             symptoms: Vec::new(),
             health: Vec::new(),
             params: resolved.params.clone(),
-            fault_free: resolved.ground_truth.as_ref().is_some_and(|truth| truth.fault_type == "none"),
+            fault_free: resolved.ground_truth.as_ref().is_some_and(catalog::GroundTruth::is_none),
         };
         for symptom in &resolved.symptoms {
-            let check = checks.check(&symptom.name, &symptom.select, &symptom.condition, Duration::ZERO)?;
+            let check = checks.check(&symptom.name, &symptom.select, symptom.quantifier, &symptom.condition)?;
             checks.symptoms.push(check);
         }
         for health in &resolved.health {
-            let check = checks.check(&health.name, &health.select, &health.condition, health.window)?;
-            checks.health.push(check);
+            let check = checks.check(&health.name, &health.select, health.quantifier, &health.condition)?;
+            checks.health.push(Check { window: health.window, ..check });
         }
         Ok(checks)
     }
@@ -116,15 +108,10 @@ impl Checks {
         &mut self,
         name: &str,
         select: &Select,
-        condition: &Condition,
-        window: Duration,
+        quantifier: Quantifier,
+        condition: &str,
     ) -> Result<Check, JudgeError> {
-        let (quantifier, source) = match condition {
-            Condition::Any(source) => (Quantifier::Any, source),
-            Condition::All(source) => (Quantifier::All, source),
-            Condition::None(source) => (Quantifier::None, source),
-        };
-        let expression = Expression::compile(source)
+        let expression = Expression::compile(condition)
             .map_err(|error| JudgeError::Expression { check: name.to_owned(), message: error.to_string() })?;
         Ok(Check {
             name: name.to_owned(),
@@ -132,7 +119,7 @@ impl Checks {
             named: select.name.is_some(),
             quantifier,
             expression,
-            window,
+            window: Duration::ZERO,
         })
     }
 

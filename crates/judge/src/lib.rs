@@ -9,7 +9,6 @@ mod labels;
 mod localization;
 mod observer;
 mod owners;
-pub mod plain;
 mod requests;
 mod safety;
 mod score;

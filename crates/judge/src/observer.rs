@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use catalog::Quantifier;
 use jiff::Timestamp;
 use model::SymptomSeen;
 use serde_json::Value;
 
-use crate::checks::{Check, Checks, Quantifier};
+use crate::checks::{Check, Checks};
 
 /// One change of what a select finds, as a watch tells it.
 #[derive(Clone, Debug, PartialEq)]
@@ -339,7 +340,7 @@ fn deleted(check: &Check, found: &Found) -> bool {
 }
 
 fn complete(check: &Check, state: &State, at: Timestamp) -> bool {
-    state.since.is_some_and(|since| since <= at && end(check, since) <= at)
+    state.since.is_some_and(|since| end(check, since) <= at)
 }
 
 fn end(check: &Check, since: Timestamp) -> Timestamp {

@@ -1,11 +1,10 @@
 //! Scoring: what an agent's answer and deeds are worth, in columns that are never blended. Which columns decide follows
 //! from the objective alone.
 
+use catalog::GroundTruth;
 use jiff::Timestamp;
 use model::{Answer, AnswerRecord, Column, ColumnResult, GateRecord, Objective, Usage, Verdict};
 use serde_json::{Value, json};
-
-use crate::plain::GroundTruth;
 
 use crate::owners::Family;
 use crate::truth::Truth;

@@ -1,6 +1,6 @@
 //! The ground truth of a case as identities: what is the cause, what may stand for it, what may be changed.
 
-use crate::plain::{GroundTruth, ObjectRef};
+use catalog::{GroundTruth, ObjectRef};
 
 use crate::owners::{Family, Identity, group_of};
 
