@@ -1,0 +1,102 @@
+//! From columns and the end of the agent to one outcome.
+
+use judge::{Ending, Mitigation, decide};
+use model::{AnswerRecord, Class, ColumnResult, Objective, Outcome};
+use serde_json::Value;
+
+use crate::scoring::{Case, answering, named};
+
+fn outcome(case: &Case, ending: &Ending) -> (Outcome, Option<Class>, String) {
+    decide(&case.verdict(), ending)
+}
+
+fn broken() -> Mitigation {
+    Mitigation::NotHealthy("`available` did not hold".into())
+}
+
+#[test]
+fn every_deciding_column_must_pass() {
+    let passed = (Outcome::Passed, None, String::new());
+    assert_eq!(outcome(&Case::default(), &Ending::Exited(0)), passed);
+    let (outcome_, class, message) = outcome(&Case { mitigation: broken(), ..Case::default() }, &Ending::Exited(0));
+    assert_eq!((outcome_, class), (Outcome::Failed, Some(Class::Agent)));
+    assert_eq!(message, "mitigation: `available` did not hold");
+    let diagnose = Case { objective: Objective::Diagnose, mitigation: broken(), ..Case::default() };
+    assert_eq!(outcome(&diagnose, &Ending::Exited(0)), passed, "what does not decide does not matter");
+}
+
+#[test]
+fn every_reason_is_told_once() {
+    let wrong = Case { answer: answering(true, vec![named("Pod", "x")]), mitigation: broken(), ..Case::default() };
+    let message = outcome(&wrong, &Ending::Exited(0)).2;
+    assert!(message.contains("localization: ") && message.contains("; mitigation: "), "{message}");
+    let silent = Case { answer: AnswerRecord::default(), ..Case::default() };
+    assert_eq!(outcome(&silent, &Ending::Exited(3)).2.matches("no answer").count(), 1);
+}
+
+#[test]
+fn a_crash_without_an_answer_is_the_agents_failure_and_says_so() {
+    let silent = Case { answer: AnswerRecord::default(), ..Case::default() };
+    for (ending, words) in [(Ending::Exited(3), "code 3"), (Ending::Signalled(9), "signal 9")] {
+        let (outcome, class, message) = outcome(&silent, &ending);
+        assert_eq!((outcome, class), (Outcome::Failed, Some(Class::Agent)));
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+#[test]
+fn an_exit_code_is_not_judged() {
+    assert_eq!(outcome(&Case::default(), &Ending::Exited(1)).0, Outcome::Passed);
+}
+
+#[test]
+fn an_agent_whose_time_was_up_has_timed_out_whatever_it_did() {
+    let (outcome_, class, message) = outcome(&Case::default(), &Ending::TimedOut);
+    assert_eq!((outcome_, class), (Outcome::TimedOut, Some(Class::Agent)));
+    assert!(!message.is_empty());
+    let message = outcome(&Case { mitigation: broken(), ..Case::default() }, &Ending::TimedOut).2;
+    assert!(message.contains("did not hold"), "{message}");
+}
+
+#[test]
+fn an_agent_that_was_kept_from_working_is_not_judged() {
+    for (ending, expected) in [
+        (Ending::Unavailable("quota".into()), Outcome::Error),
+        (Ending::NotStarted("no such program".into()), Outcome::Error),
+        (Ending::Cancelled, Outcome::Interrupted),
+    ] {
+        let (outcome, class, message) = outcome(&Case { mitigation: broken(), ..Case::default() }, &ending);
+        assert_eq!((outcome, class), (expected, Some(Class::Infrastructure)));
+        assert!(!message.is_empty());
+    }
+}
+
+#[test]
+fn what_cannot_be_told_makes_no_verdict() {
+    let (outcome_, class, message) = outcome(&Case { truth: Value::Null, ..Case::default() }, &Ending::Exited(0));
+    assert_eq!((outcome_, class), (Outcome::Invalid, Some(Class::Test)));
+    assert!(message.contains("no ground truth"), "{message}");
+    let unknown = Mitigation::Unknown("no health check is declared".into());
+    assert_eq!(outcome(&Case { mitigation: unknown, ..Case::default() }, &Ending::Exited(0)).0, Outcome::Invalid);
+}
+
+#[test]
+fn outcome_and_status_agree_for_every_combination_of_columns() {
+    use ColumnResult::{Fail, None as Untold, Pass};
+    for detection in [Pass, Fail, Untold] {
+        for mitigation in [Pass, Fail, Untold] {
+            let mut verdict = Case::default().verdict();
+            verdict.detection.result = detection;
+            verdict.mitigation.result = mitigation;
+            let (outcome, class, message) = decide(&verdict, &Ending::Exited(0));
+            let expected = match (detection, mitigation) {
+                (Fail, _) | (_, Fail) => Outcome::Failed,
+                (Untold, _) | (_, Untold) => Outcome::Invalid,
+                (Pass, Pass) => Outcome::Passed,
+            };
+            assert_eq!(outcome, expected);
+            assert_eq!(class.is_none(), outcome == Outcome::Passed);
+            assert_eq!(message.is_empty(), outcome == Outcome::Passed);
+        }
+    }
+}
