@@ -224,7 +224,10 @@ fn externs(bytes: &[u8]) -> Result<(Externs, Externs), InspectError> {
             Payload::ComponentImportSection(reader) if depth == 0 => {
                 for import in reader {
                     let import = import.map_err(|e| malformed(&e))?;
-                    imports.push((import.name.name.to_owned(), import.ty.kind()));
+                    // A type that is imported names one of an interface, and asks for no power.
+                    if import.ty.kind() != ComponentExternalKind::Type {
+                        imports.push((import.name.name.to_owned(), import.ty.kind()));
+                    }
                 }
             }
             Payload::ComponentExportSection(reader) if depth == 0 => {
