@@ -1,0 +1,280 @@
+//! One agent, once: a fresh workspace, the environment that DESIGN lists and nothing else, a deadline; then what it
+//! answered, used and left behind. Whether the answer is right is not asked here.
+
+use std::future::Future;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use catalog::{AgentPreset, AgentRequirement, AnswerSource, Executor, StdinKind};
+use expr::Expression;
+use jiff::Timestamp;
+use model::{AnswerRecord, Artifact, Isolation, Objective, Outcome, Task, Usage};
+use tokio::task::spawn_blocking;
+
+use crate::output::{Pointers, final_object, unavailable, usage};
+use crate::process::{self, Exit, OnLine, ProcessResult, ProcessSpec};
+use crate::prompt::{Places, expand, prompt};
+use crate::redact::Redactor;
+use crate::workspace::Workspace;
+use crate::{answer, artifacts, environment};
+
+/// Between SIGTERM and SIGKILL.
+const GRACE: Duration = Duration::from_secs(5);
+/// Bytes of each log.
+const MAX_LOG: u64 = 64 * 1024 * 1024;
+/// Bytes of the end of the output in which answer and usage are looked for.
+const KEPT_OUTPUT: usize = 8 * 1024 * 1024;
+/// How long a version command may take.
+const VERSION: Duration = Duration::from_secs(20);
+
+/// An agent and what it is given.
+pub struct AgentRun<'a> {
+    /// How it is started and read.
+    pub preset: &'a AgentPreset,
+    /// Appended to the preset's command.
+    pub args: &'a [String],
+    /// What it is asked. The path of the answer is filled in here.
+    pub task: &'a Task,
+    /// The text of its kubeconfig.
+    pub kubeconfig: &'a str,
+    /// What `$(harness)` stands for.
+    pub harness_exe: &'a Path,
+    /// Where its standard output is written to.
+    pub stdout_log: PathBuf,
+    /// Where its standard error is written to.
+    pub stderr_log: PathBuf,
+    /// Where the files that it leaves are copied to; made when there are any.
+    pub artifacts_dir: PathBuf,
+    /// When it is ended.
+    pub deadline: Instant,
+    /// Called with each line of its output.
+    pub on_line: OnLine,
+}
+
+impl std::fmt::Debug for AgentRun<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AgentRun").field("preset", &self.preset.id).finish_non_exhaustive()
+    }
+}
+
+/// What became of an agent.
+#[derive(Clone, Debug)]
+pub struct AgentResult {
+    /// How its process ended.
+    pub exit: Exit,
+    /// What it handed in.
+    pub answer: AnswerRecord,
+    /// What it says that it used.
+    pub usage: Usage,
+    /// What it left in its workspace, sorted by path.
+    pub artifacts: Vec<Artifact>,
+    /// What was enforced.
+    pub isolation: Isolation,
+    /// Why it could not work for reasons outside it, where its output says so: infrastructure, not the agent.
+    pub unavailable: Option<String>,
+    /// What the preset makes of the exit code.
+    pub outcome: Option<Outcome>,
+    /// Wall time.
+    pub started_at: Timestamp,
+    /// Wall time.
+    pub finished_at: Timestamp,
+}
+
+impl AgentResult {
+    fn not_started(why: String) -> Self {
+        let now = Timestamp::now();
+        Self {
+            exit: Exit::NotStarted(why),
+            answer: AnswerRecord::default(),
+            usage: Usage::default(),
+            artifacts: Vec::new(),
+            isolation: Isolation::default(),
+            unavailable: None,
+            outcome: None,
+            started_at: now,
+            finished_at: now,
+        }
+    }
+}
+
+/// What the agent needs and is not there, with how to install it; none when everything is.
+pub async fn missing(preset: &AgentPreset) -> Option<String> {
+    for requirement in &preset.requires {
+        if let Some(problem) = unmet(requirement).await {
+            let install = requirement.install.as_deref().map(|how| format!("; install it with: {how}"));
+            return Some(format!("agent `{}` needs {problem}{}", preset.id, install.unwrap_or_default()));
+        }
+    }
+    None
+}
+
+async fn unmet(requirement: &AgentRequirement) -> Option<String> {
+    let path = environment::path();
+    let program = &requirement.program;
+    if environment::find_program(program, &path).is_none() {
+        return Some(format!("the program `{program}`, which is not on PATH"));
+    }
+    let (first, args) = requirement.version.split_first()?;
+    let Some(found) = environment::find_program(first, &path) else {
+        return Some(format!("the program `{first}`, which is not on PATH"));
+    };
+    let spec = ProcessSpec {
+        args: args.to_vec(),
+        env: environment::for_probe(),
+        grace: Duration::from_secs(1),
+        keep_output: 4096,
+        ..ProcessSpec::new(found, std::env::temp_dir(), Instant::now() + VERSION)
+    };
+    match process::run(spec, std::future::pending()).await.exit {
+        Exit::Code(0) => None,
+        exit => Some(format!("a working `{program}`, but `{}` ended with {exit}", requirement.version.join(" "))),
+    }
+}
+
+/// Runs an agent to its end, to its deadline, or until `cancel` resolves. Dropping the future kills the agent.
+pub async fn run(run: AgentRun<'_>, cancel: impl Future<Output = ()> + Send) -> AgentResult {
+    let prepared = match prepare(&run) {
+        Ok(prepared) => prepared,
+        Err(why) => return AgentResult::not_started(why),
+    };
+    let Prepared { workspace, spec, redactor } = prepared;
+    let ended = process::run(spec, cancel).await;
+    let isolation = Isolation {
+        home: true,
+        environment: true,
+        // A descendant that leaves group, parents and environment behind is not held; see `process`.
+        process_tree: false,
+        landlock: false,
+    };
+    let (answer, artifacts) = gather(&run, &ended, workspace, redactor).await;
+    let last = last_words(run.preset, &ended.stdout);
+    let pointers = &run.preset.output.usage;
+    let usage = usage(
+        last.as_ref(),
+        Pointers {
+            input_tokens: pointers.input_tokens.as_deref(),
+            output_tokens: pointers.output_tokens.as_deref(),
+            turns: pointers.turns.as_deref(),
+            cost_usd: pointers.cost_usd.as_deref(),
+        },
+    );
+    let condition = run.preset.output.unavailable.as_deref().and_then(|source| Expression::compile(source).ok());
+    let outcome = match &ended.exit {
+        Exit::Code(code) => run.preset.exit_codes.get(code).copied(),
+        _ => None,
+    };
+    AgentResult {
+        answer,
+        usage,
+        artifacts,
+        isolation,
+        unavailable: condition.and_then(|condition| unavailable(last.as_ref(), &condition)),
+        outcome,
+        started_at: ended.started_at,
+        finished_at: ended.finished_at,
+        exit: ended.exit,
+    }
+}
+
+struct Prepared {
+    workspace: Workspace,
+    spec: ProcessSpec,
+    redactor: Redactor,
+}
+
+fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
+    let preset = run.preset;
+    if preset.executor != Executor::Command {
+        let executor = preset.executor.as_str();
+        return Err(format!("executor `{executor}` is not available in this version; available: command"));
+    }
+    let Some((program, rest)) = preset.command.split_first() else {
+        return Err(format!("the preset of agent `{}` has no command", preset.id));
+    };
+    let workspace = furnish(run).map_err(|e| format!("the agent's workspace: {e}"))?;
+    let places = Places {
+        harness: run.harness_exe,
+        task: &workspace.task(),
+        answer: &workspace.answer(),
+        prompt: &prompt(run.task, preset.answer, &workspace.answer(), &workspace.task()),
+    };
+    let program = expand(program, &places);
+    let Some(found) = environment::find_program(&program, &environment::path()) else {
+        return Err(format!("the program `{program}` is not on PATH"));
+    };
+    let mut env = environment::base(&workspace, &run.task.namespace, &hex::encode(rand::random::<[u8; 16]>()));
+    let passed: Vec<(String, String)> =
+        preset.env.pass.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
+    let mut secrets: Vec<String> = passed.iter().map(|(_, value)| value.clone()).collect();
+    secrets.extend(kubeconfig_secrets(run.kubeconfig));
+    env.extend(preset.env.set.clone());
+    env.extend(passed);
+    let stdin = match preset.stdin {
+        StdinKind::Prompt => Some(places.prompt.as_bytes().to_vec()),
+        StdinKind::Task => Some(std::fs::read(places.task).map_err(|e| format!("the task file: {e}"))?),
+        StdinKind::None => None,
+    };
+    let args = rest.iter().map(|arg| expand(arg, &places)).chain(run.args.iter().cloned()).collect();
+    let spec = ProcessSpec {
+        args,
+        env,
+        stdin,
+        grace: GRACE,
+        stdout_log: Some(run.stdout_log.clone()),
+        stderr_log: Some(run.stderr_log.clone()),
+        max_log: MAX_LOG,
+        keep_output: KEPT_OUTPUT,
+        secrets: secrets.clone(),
+        on_line: run.on_line.clone(),
+        ..ProcessSpec::new(found, workspace.dir(), run.deadline)
+    };
+    Ok(Prepared { workspace, spec, redactor: Redactor::new(secrets) })
+}
+
+fn furnish(run: &AgentRun<'_>) -> io::Result<Workspace> {
+    let workspace = Workspace::new()?;
+    let mut task = run.task.clone();
+    task.answer.path = workspace.answer().to_string_lossy().into_owned();
+    workspace.write(&workspace.task(), &serde_json::to_vec_pretty(&task)?)?;
+    workspace.write(&workspace.kubeconfig(), run.kubeconfig.as_bytes())?;
+    if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
+        run.preset.home_files.iter().try_for_each(|file| workspace.bring(&home, file))?;
+    }
+    Ok(workspace)
+}
+
+/// The token ends with the case, but a log that holds it looks like a leak.
+fn kubeconfig_secrets(kubeconfig: &str) -> impl Iterator<Item = String> {
+    kubeconfig.lines().filter_map(|line| line.trim().strip_prefix("token: ")).map(str::to_owned)
+}
+
+async fn gather(
+    run: &AgentRun<'_>,
+    ended: &ProcessResult,
+    workspace: Workspace,
+    redactor: Redactor,
+) -> (AnswerRecord, Vec<Artifact>) {
+    if let Exit::NotStarted(_) = ended.exit {
+        return (AnswerRecord::default(), Vec::new());
+    }
+    let optional = run.task.objective == Objective::Mitigate;
+    let (source, output) = (run.preset.answer, ended.stdout.clone());
+    let into = run.artifacts_dir.clone();
+    let reading = spawn_blocking(move || {
+        let answer = match source {
+            AnswerSource::File => answer::from_file(&workspace.dir(), &workspace.answer(), optional),
+            AnswerSource::Stdout => answer::from_output(&output, optional),
+        };
+        (answer, artifacts::collect(&workspace.dir(), &into, &redactor))
+    });
+    reading.await.unwrap_or_else(|_| {
+        let error = Some("the answer could not be read".to_owned());
+        (AnswerRecord { parsed: None, error }, Vec::new())
+    })
+}
+
+fn last_words(preset: &AgentPreset, stdout: &str) -> Option<serde_json::Value> {
+    let members = preset.output.final_.clone().unwrap_or_default().into_iter().collect();
+    final_object(preset.output.format, &members, stdout)
+}

@@ -1,0 +1,206 @@
+//! Reads what an agent hands in. Nothing in it is trusted: a wrong answer is the agent's, a hostile one must do no harm.
+
+use std::fs::{self, OpenOptions};
+use std::io::Read as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use model::{Answer, AnswerRecord};
+use rustix::fs::OFlags;
+
+/// The largest answer, in bytes.
+pub(crate) const MAX_BYTES: u64 = 1024 * 1024;
+/// The most entries of `root_causes`.
+const MAX_CAUSES: usize = 256;
+/// How deep lists and objects may lie in each other, members that nobody reads included.
+const MAX_DEPTH: usize = 32;
+/// The longest name, kind or fault type; Kubernetes' own names end at 253.
+const MAX_WORD: usize = 512;
+
+/// The answer in a file, or why it cannot be read. `optional`: a missing file is no error.
+pub(crate) fn from_file(workspace: &Path, path: &Path, optional: bool) -> AnswerRecord {
+    match read_file(workspace, path) {
+        Ok(Some(text)) => from_text(&text),
+        Ok(None) if optional => AnswerRecord::default(),
+        Ok(None) => failed("the agent left no answer file"),
+        Err(why) => failed(why),
+    }
+}
+
+/// The last top-level JSON object in a text.
+pub(crate) fn from_output(output: &str, optional: bool) -> AnswerRecord {
+    match last_object(output) {
+        Some(object) if object.len() as u64 > MAX_BYTES => failed("the answer is larger than 1 MiB"),
+        Some(object) => from_text(object),
+        None if optional => AnswerRecord::default(),
+        None => failed("the agent's output holds no JSON object"),
+    }
+}
+
+fn failed(why: impl Into<String>) -> AnswerRecord {
+    AnswerRecord { parsed: None, error: Some(why.into()) }
+}
+
+fn read_file(workspace: &Path, path: &Path) -> Result<Option<String>, String> {
+    // The agent may have put a link in the place of its whole workspace.
+    if !fs::symlink_metadata(workspace).is_ok_and(|m| m.is_dir()) {
+        return Err("the workspace is no longer a directory".to_owned());
+    }
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
+            return Err("the answer is a symbolic link".to_owned());
+        }
+        Err(e) => return Err(format!("the answer cannot be opened: {}", e.kind())),
+    };
+    let meta = file.metadata().map_err(|e| format!("the answer cannot be read: {}", e.kind()))?;
+    if !meta.is_file() {
+        return Err("the answer is not a regular file".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| format!("the answer cannot be read: {}", e.kind()))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err("the answer is larger than 1 MiB".to_owned());
+    }
+    String::from_utf8(bytes).map(Some).map_err(|_| "the answer is not UTF-8".to_owned())
+}
+
+fn from_text(text: &str) -> AnswerRecord {
+    match parse(text) {
+        Ok(answer) => AnswerRecord { parsed: Some(answer), error: None },
+        Err(why) => failed(why),
+    }
+}
+
+fn parse(text: &str) -> Result<Answer, String> {
+    let text = text.trim_start_matches('\u{feff}').trim();
+    if text.is_empty() {
+        return Err("the answer is empty".to_owned());
+    }
+    if !text.starts_with('{') {
+        return Err("the answer is not a JSON object".to_owned());
+    }
+    if depth(text) > MAX_DEPTH {
+        return Err(format!("the answer is nested deeper than {MAX_DEPTH} levels"));
+    }
+    // Errors name a place in the answer, never its content.
+    let mut answer: Answer = serde_json::from_str(text).map_err(|e| format!("the answer cannot be read: {e}"))?;
+    if answer.root_causes.len() > MAX_CAUSES {
+        return Err(format!("the answer has more than {MAX_CAUSES} root causes"));
+    }
+    for cause in &answer.root_causes {
+        check_word("a root cause's kind", &cause.kind)?;
+        check_word("a root cause's name", &cause.name)?;
+        check_word("a root cause's namespace", cause.namespace.as_deref().unwrap_or_default())?;
+    }
+    check_word("fault_type", answer.fault_type.as_deref().unwrap_or_default())?;
+    // Terminal sequences in free text would reach the terminals of people who read reports.
+    answer.explanation = answer
+        .explanation
+        .map(|text| text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { ' ' } else { c }).collect());
+    Ok(answer)
+}
+
+/// The deepest nesting of brackets outside strings.
+fn depth(text: &str) -> usize {
+    let (mut now, mut deepest, mut in_string, mut escaped) = (0_usize, 0, false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'{' | b'[' if !in_string => {
+                now += 1;
+                deepest = deepest.max(now);
+            }
+            b'}' | b']' if !in_string => now = now.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
+}
+
+fn check_word(what: &str, word: &str) -> Result<(), String> {
+    if word.len() > MAX_WORD {
+        return Err(format!("{what} in the answer is longer than {MAX_WORD} bytes"));
+    }
+    if word.chars().any(char::is_control) {
+        return Err(format!("{what} in the answer holds control characters"));
+    }
+    Ok(())
+}
+
+/// Bytes that may be parsed in vain before the search is given up.
+const PATIENCE: usize = 64 * 1024 * 1024;
+
+/// The last JSON object that stands at the top level of a text of prose, logs and JSON.
+pub(crate) fn last_object(text: &str) -> Option<&str> {
+    let (mut found, mut at, mut wasted) = (None, 0, 0);
+    while let Some(offset) = text[at..].find('{') {
+        let start = at + offset;
+        let mut stream = serde_json::Deserializer::from_str(&text[start..]).into_iter::<serde::de::IgnoredAny>();
+        match stream.next() {
+            Some(Ok(_)) => {
+                at = start + stream.byte_offset();
+                found = Some(&text[start..at]);
+            }
+            failure => {
+                wasted += match failure {
+                    Some(Err(e)) if e.is_eof() => text.len() - start,
+                    _ => 128,
+                };
+                at = start + 1;
+            }
+        }
+        if wasted > PATIENCE {
+            break;
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_object_is_found_among_anything() {
+        let cases = [
+            ("", None),
+            ("no object [1, 2]", None),
+            ("{\"a\": 1}", Some("{\"a\": 1}")),
+            ("log {not json} {\"a\": {\"b\": 1}} tail }", Some("{\"a\": {\"b\": 1}}")),
+            ("{\"a\": 1}\n{\"b\": 2}\n", Some("{\"b\": 2}")),
+            ("```json\n{\"b\": \"}{\"}\n```", Some("{\"b\": \"}{\"}")),
+            ("{\"a\": 1} {\"cut\": ", Some("{\"a\": 1}")),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(last_object(text), expected, "{text}");
+        }
+        assert_eq!(last_object(&"{".repeat(1_000_000)), None);
+        assert_eq!(last_object(&"{\"a\":".repeat(200_000)), None);
+    }
+
+    #[test]
+    fn rubbish_is_named_for_what_it_is() {
+        let cases: [(String, &str); 8] = [
+            (String::new(), "is empty"),
+            ("I think it is DNS.".to_owned(), "not a JSON object"),
+            ("{}".to_owned(), "fault_present"),
+            ("{\"fault_present\": \"yes\"}".to_owned(), "invalid type"),
+            (format!("{{\"fault_present\": true, \"x\": {}", "[".repeat(300)), "nested deeper"),
+            ("{\"fault_present\": true, \"fault_type\": \"a\\u001b[2J\"}".to_owned(), "control characters"),
+            (format!("{{\"fault_present\": true, \"fault_type\": \"{}\"}}", "x".repeat(600)), "longer than"),
+            ("{\"fault_present\": true} and more".to_owned(), "trailing"),
+        ];
+        for (text, expected) in cases {
+            let error = from_text(&text).error.unwrap_or_default();
+            assert!(error.contains(expected), "{error} should say {expected}");
+        }
+        let fine = from_text("{\"fault_present\": false, \"explanation\": \"\\u001b[31mred\", \"more\": 1}");
+        assert_eq!(fine.parsed.and_then(|a| a.explanation).as_deref(), Some(" [31mred"));
+    }
+}
