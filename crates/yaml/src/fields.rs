@@ -104,6 +104,9 @@ impl<'a> Fields<'a> {
 }
 
 fn article(what: &str) -> String {
+    if what == "metadata" {
+        return what.to_owned();
+    }
     let vowel = what.starts_with(['a', 'e', 'i', 'o', 'u']);
     format!("{} {what}", if vowel { "an" } else { "a" })
 }

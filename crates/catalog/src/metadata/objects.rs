@@ -2,6 +2,7 @@
 
 use yaml::At;
 
+use crate::substitute::Placeholder;
 use crate::{ObjectRef, PatchType, Select, Step, label_selector};
 
 /// All or none, but every one is looked at.
@@ -67,6 +68,10 @@ pub(super) fn select(at: &At<'_>) -> Option<Select> {
     let namespace = fields.maybe("namespace", |at| at.nonempty());
     let label_selector = fields.maybe("labelSelector", |at| {
         let value = at.json()?;
+        // A placeholder is checked once it is replaced; one that is a part of the text is reported with all others.
+        if value.as_str().is_some_and(|text| Placeholder::of(text) != Placeholder::No) {
+            return Some(value);
+        }
         match label_selector::to_query(&value) {
             Ok(_) => Some(value),
             Err(message) => at.error(message),

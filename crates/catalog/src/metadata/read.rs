@@ -37,7 +37,7 @@ const KEYS: &[&str] = &[
 pub(super) const MAX_DURATION: Duration = Duration::from_secs(24 * 3600);
 
 pub(super) fn metadata(at: &At<'_>, folder: Option<&str>) -> Option<Metadata> {
-    let fields = at.fields("metadata.yaml", KEYS)?;
+    let fields = at.fields("metadata", KEYS)?;
     let schema = fields.schema();
     let id = id(&fields, folder);
     let version = fields.or("version", Version::default(), |at| version(&at));
@@ -329,7 +329,11 @@ fn check_placeholders(fields: &Fields<'_>, params: &ParamsSchema) {
                 at.error_with_help::<()>(format!("there is no parameter `{name}`"), help);
             }
             Placeholder::Inside(found) => {
-                let help = "make the whole value a parameter";
+                let help = if text.contains('=') {
+                    "in a labelSelector write `{matchLabels: {app: $(params.app)}}`"
+                } else {
+                    "make the whole value a parameter"
+                };
                 at.error_with_help::<()>(format!("`{found}` replaces whole values only, not a part of a text"), help);
             }
             _ => {}
