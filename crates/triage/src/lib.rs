@@ -23,6 +23,8 @@ use report::Task;
 
 /// Between two looks at something that is still on its way.
 const SECOND_LOOK: Duration = Duration::from_secs(6);
+/// Between two looks at a repair.
+const POLL: Duration = Duration::from_secs(1);
 /// How long a repair may take to show.
 const REPAIR_SHOWS: Duration = Duration::from_secs(30);
 /// Time that is kept for writing the answer.
@@ -78,8 +80,10 @@ pub struct Environment {
     pub task: PathBuf,
     /// Where the answer goes.
     pub answer: PathBuf,
-    /// Between two looks.
+    /// Between two looks at what is still on its way.
     pub second_look: Duration,
+    /// Between two looks at a repair.
+    pub poll: Duration,
 }
 
 impl Environment {
@@ -94,6 +98,7 @@ impl Environment {
             task: path("HARNESS_TASK")?,
             answer: path("HARNESS_ANSWER")?,
             second_look: SECOND_LOOK,
+            poll: POLL,
         })
     }
 }
@@ -117,7 +122,7 @@ pub async fn run(environment: Environment) -> Result<(), TriageError> {
         return Ok(());
     };
     say(&format!("root cause: {} ({}), seen on {}", top.root, top.fault_type, top.seen_on));
-    if task.may_repair && repair(&reader, &task, &snapshot, top).await {
+    if task.may_repair && repair(&reader, &task, rollback_for(&snapshot, top), environment.poll).await {
         report::write(&environment.answer, &report::answer(&task, &findings, log.as_deref(), true))?;
     }
     Ok(())
@@ -164,13 +169,18 @@ async fn log_of(reader: &Reader, snapshot: &Snapshot, top: &Finding) -> Option<S
     Some(log)
 }
 
+fn rollback_for(snapshot: &Snapshot, top: &Finding) -> Option<Rollback> {
+    let rollback = plan(snapshot, top);
+    match &rollback {
+        Some(rollback) => say(&format!("rolling {} back to revision {}", rollback.deployment, rollback.revision)),
+        None => say("no repair follows from it"),
+    }
+    rollback
+}
+
 /// Tries the repair that follows from the finding. True only when it was seen to work.
-async fn repair(reader: &Reader, task: &Task, snapshot: &Snapshot, top: &Finding) -> bool {
-    let Some(rollback) = plan(snapshot, top) else {
-        say("no repair follows from it");
-        return false;
-    };
-    say(&format!("rolling {} back to revision {}", rollback.deployment, rollback.revision));
+async fn repair(reader: &Reader, task: &Task, rollback: Option<Rollback>, poll: Duration) -> bool {
+    let Some(rollback) = rollback else { return false };
     if let Err(error) = reader.replace_template(&rollback.deployment, &rollback.template).await {
         say(&format!("the rollback was refused: {error}"));
         return false;
@@ -178,7 +188,7 @@ async fn repair(reader: &Reader, task: &Task, snapshot: &Snapshot, top: &Finding
     let until = tokio::time::Instant::now() + REPAIR_SHOWS;
     let mut available = 0;
     while tokio::time::Instant::now() < until && task.seconds_left() > RESERVE_SECONDS {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::sleep(poll).await;
         let deployment = reader.deployment(&rollback.deployment.name).await.unwrap_or(Value::Null);
         // Once is not enough: a crashing pod counts as available for the moment that it runs.
         available = if repair::is_available(&deployment) { available + 1 } else { 0 };

@@ -12,6 +12,8 @@ use crate::{Environment, TriageError, say};
 
 /// One page of a list.
 const PAGE: u32 = 500;
+/// More objects than this of one kind are not looked at.
+const MOST: usize = 20_000;
 /// What of a log is of interest.
 const LOG_LINES: u32 = 20;
 
@@ -81,7 +83,7 @@ impl Reader {
                 items.append(list);
             }
             next = text(&page, "/metadata/continue").to_owned();
-            if next.is_empty() {
+            if next.is_empty() || items.len() >= MOST {
                 return Ok(items);
             }
         }

@@ -102,9 +102,6 @@ fn ended(snapshot: &Snapshot, container: &Container<'_>) -> Option<Diagnosis> {
         let message = format!("{message}; {probe}");
         return Some(Diagnosis::new("killed-by-probe", Weight::Cause, "probe", message));
     }
-    if text(container.pod, "/status/reason") == "DeadlineExceeded" {
-        return Some(Diagnosis::new("deadline", Weight::Cause, "lifecycle", format!("{message}; the pod's deadline")));
-    }
     let changed = what_changed(snapshot, container.pod);
     let (rule, fault_type) = match (reason, code) {
         ("OOMKilled", _) => ("out-of-memory", "resource-limit"),

@@ -24,11 +24,11 @@ pub(crate) fn check(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
 }
 
 fn of_pod(snapshot: &Snapshot, pod: &Value) -> Vec<Diagnosis> {
-    if text(pod, "/status/phase") == "Succeeded" {
+    if text(pod, "/status/phase") == "Succeeded" || tried_again(snapshot, pod) {
         return Vec::new();
     }
-    if let Some(unscheduled) = unschedulable(snapshot, pod) {
-        return vec![unscheduled];
+    if let Some(diagnosis) = unschedulable(snapshot, pod).or_else(|| evicted(pod)) {
+        return vec![diagnosis];
     }
     let statuses = [("/status/initContainerStatuses", true), ("/status/containerStatuses", false)];
     let mut diagnoses = Vec::new();
@@ -39,11 +39,17 @@ fn of_pod(snapshot: &Snapshot, pod: &Value) -> Vec<Diagnosis> {
         }
     }
     if diagnoses.is_empty() {
-        diagnoses.extend(evicted(pod));
         diagnoses.extend(unmounted(snapshot, pod));
         diagnoses.extend(hanging_init(snapshot, pod));
     }
     diagnoses
+}
+
+/// A failed try of a job that was completed in the end.
+fn tried_again(snapshot: &Snapshot, pod: &Value) -> bool {
+    let owners = snapshot.owners(pod);
+    let job = owners.iter().find(|owner| owner.kind == "Job").and_then(|owner| snapshot.find("Job", &owner.name));
+    job.and_then(|job| condition(job, "Complete")).is_some_and(|complete| complete["status"] == "True")
 }
 
 fn unschedulable(snapshot: &Snapshot, pod: &Value) -> Option<Diagnosis> {
@@ -56,7 +62,10 @@ fn unschedulable(snapshot: &Snapshot, pod: &Value) -> Option<Diagnosis> {
     });
     let claims: Vec<ObjectName> = claims.map(|name| claim(snapshot, name)).collect();
     if said.contains("persistentvolumeclaim") || said.contains("PersistentVolumeClaims") {
-        return Some(Diagnosis::new("unschedulable", Weight::Cause, "storage", message).with(claims));
+        // A claim that is there says itself why it has no volume.
+        let there = claims.iter().all(|claim| snapshot.find(&claim.kind, &claim.name).is_some());
+        let weight = if there && !claims.is_empty() { Weight::Symptom } else { Weight::Cause };
+        return Some(Diagnosis::new("unschedulable", weight, "storage", message).with(claims));
     }
     let resources = said.contains("Insufficient") && !said.contains("didn't match") && !said.contains("taint");
     let fault_type = if resources { "resource-limit" } else { "scheduling" };
@@ -65,7 +74,10 @@ fn unschedulable(snapshot: &Snapshot, pod: &Value) -> Option<Diagnosis> {
     } else {
         Vec::new()
     };
-    Some(Diagnosis::new("unschedulable", Weight::Cause, fault_type, message).with(cordoned))
+    // A node that is lost takes no pods: its own finding comes first.
+    let lost = snapshot.all("Node").iter().any(|node| condition(node, "Ready").is_some_and(|c| c["status"] != "True"));
+    let weight = if lost { Weight::Consequence } else { Weight::Cause };
+    Some(Diagnosis::new("unschedulable", weight, fault_type, message).with(cordoned))
 }
 
 fn claims_of(pod: &Value) -> impl Iterator<Item = &str> {

@@ -11,8 +11,8 @@ pub(crate) fn check(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     for claim in snapshot.all("PersistentVolumeClaim") {
         let phase = text(claim, "/status/phase");
         let name = text(claim, "/metadata/name");
-        let wanted = snapshot.all("Pod").iter().any(|pod| wants(pod, name));
-        if phase == "Lost" || (phase == "Pending" && wanted) {
+        let consumers: Vec<_> = snapshot.all("Pod").iter().filter(|pod| wants(pod, name)).collect();
+        if phase == "Lost" || (phase == "Pending" && !consumers.is_empty()) {
             let why = snapshot
                 .events_of(claim)
                 .filter(|event| matches!(text(event, "/reason"), "ProvisioningFailed" | "FailedBinding"))
@@ -20,7 +20,9 @@ pub(crate) fn check(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
                 .map_or("", |event| text(event, "/message"));
             let message = format!("the claim is {phase}: {why}");
             let weight = if why.is_empty() { Weight::Symptom } else { Weight::Cause };
-            findings.push(Diagnosis::new("claim-pending", weight, "storage", message).on(claim, snapshot));
+            let consumers = consumers.into_iter().map(|pod| snapshot.top(pod));
+            let diagnosis = Diagnosis::new("claim-pending", weight, "storage", message).with(consumers);
+            findings.push(diagnosis.on(claim, snapshot));
         }
     }
 }
