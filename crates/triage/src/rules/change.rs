@@ -12,7 +12,7 @@ pub(crate) fn revisions<'a>(snapshot: &'a Snapshot, deployment: &str) -> Vec<&'a
         owners.is_some_and(|owners| owners.iter().any(|o| o["kind"] == "Deployment" && o["name"] == *deployment))
     };
     let mut sets: Vec<&Value> = snapshot.all("ReplicaSet").iter().filter(owned).collect();
-    sets.sort_by_key(|set| std::cmp::Reverse(revision(set)));
+    sets.sort_by_key(|set| std::cmp::Reverse((revision(set), text(set, "/metadata/creationTimestamp"))));
     sets
 }
 
