@@ -4,9 +4,7 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode};
-
-const TARGET: &str = "wasm32-unknown-unknown";
+use std::process::ExitCode;
 
 type Result<T> = std::result::Result<T, String>;
 
@@ -35,10 +33,7 @@ fn run() -> Result<()> {
     let coded: Vec<&str> =
         folders.iter().filter(|(_, folder)| folder.join("Cargo.toml").exists()).map(|(id, _)| id.as_str()).collect();
     let guests: Vec<&str> = ["steps", "shim"].into_iter().chain(coded.iter().copied()).collect();
-    let compiled = compile(&root, &out, &guests)?;
-    for guest in &guests {
-        componentise(&compiled, &out, guest)?;
-    }
+    compile(&root, &out, &guests)?;
     let mut code = String::new();
     constants(&mut code, &out, &root);
     library(&mut code, &out, &folders, &coded)?;
@@ -85,62 +80,25 @@ fn walk(folder: &Path, prefix: &str, found: &mut Vec<(String, PathBuf)>) -> Resu
     Ok(())
 }
 
-/// Compiles the guests and answers where their modules lie.
-fn compile(root: &Path, out: &Path, guests: &[&str]) -> Result<PathBuf> {
-    check_target()?;
+/// Compiles the guests and makes a component of each.
+fn compile(root: &Path, out: &Path, guests: &[&str]) -> Result<()> {
     // <target>/<profile>/build/<package>/out: beside the host's own output, and shared by all profiles of the host.
     let target_dir = out.ancestors().nth(4).unwrap_or(out).join("guests");
-    let mut command = Command::new(variable("CARGO")?);
-    command.current_dir(root.join("guests")).args(["build", "--release", "--locked", "--target", TARGET]);
-    command.arg("--target-dir").arg(&target_dir);
+    let what = component::Compile {
+        folder: root.join("guests"),
+        packages: guests,
+        locked: true,
+        target_dir: Some(target_dir),
+    };
+    let modules = component::compile(&what, &mut |_| ()).map_err(|error| error.to_string())?;
     for guest in guests {
-        command.args(["--package", guest]);
+        let module = modules.iter().find(|module| module.package == *guest);
+        let path = &module.ok_or_else(|| format!("cargo made no module of {guest}"))?.path;
+        let module = fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let component = component::componentise(&module).map_err(|error| format!("{guest}: {error}"))?;
+        write(&out.join(format!("{guest}.wasm")), &component)?;
     }
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(disturbs) {
-            command.env_remove(name);
-        }
-    }
-    let output = command.output().map_err(|error| format!("cargo cannot be started: {error}"))?;
-    if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        return Err(format!("the components inside the program cannot be compiled:\n{said}"));
-    }
-    Ok(target_dir.join(TARGET).join("release"))
-}
-
-/// Variables that are meant for the host's compilation and would change or break that of the guests.
-fn disturbs(name: &str) -> bool {
-    const KEPT: [&str; 3] = ["CARGO_HOME", "CARGO_MAKEFLAGS", "CARGO_TERM_COLOR"];
-    let for_network = ["CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_"];
-    let of_cargo =
-        name.starts_with("CARGO_") && !KEPT.contains(&name) && !for_network.iter().any(|p| name.starts_with(p));
-    of_cargo
-        || name.starts_with("__CARGO")
-        || matches!(name, "RUSTFLAGS" | "RUSTC" | "RUSTC_WRAPPER" | "RUSTC_WORKSPACE_WRAPPER" | "RUSTC_LINKER")
-}
-
-fn check_target() -> Result<()> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let output = Command::new(rustc)
-        .args(["--print", "target-libdir", "--target", TARGET])
-        .output()
-        .map_err(|error| format!("rustc cannot be started: {error}"))?;
-    let folder = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() && Path::new(folder.trim()).exists() {
-        return Ok(());
-    }
-    Err(format!(
-        "the failures inside the program are WebAssembly, and Rust's target {TARGET} is not installed here.\n\
-        Install it with: rustup target add {TARGET}"
-    ))
-}
-
-fn componentise(compiled: &Path, out: &Path, guest: &str) -> Result<()> {
-    let path = compiled.join(format!("{}.wasm", guest.replace('-', "_")));
-    let module = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let component = component::componentise(&module).map_err(|error| format!("{guest}: {error}"))?;
-    write(&out.join(format!("{guest}.wasm")), &component)
+    Ok(())
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<()> {

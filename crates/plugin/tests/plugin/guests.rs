@@ -1,28 +1,21 @@
 //! The components that the tests run, compiled once.
 
 use std::path::Path;
-use std::process::Command;
 use std::sync::{LazyLock, OnceLock};
 
 use plugin::{Host, HostConfig, Limits, Plugin};
 
 /// The component of a package of the workspace `guests`.
 fn build(guest: &str) -> Vec<u8> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests");
-    let mut command = Command::new(env!("CARGO"));
-    command.current_dir(root.join("guests")).args(["build", "--release", "--locked"]);
-    command.args(["--target", "wasm32-unknown-unknown", "--package", guest]).arg("--target-dir").arg(&target);
-    for (name, _) in std::env::vars() {
-        let network = ["CARGO_HOME", "CARGO_NET", "CARGO_HTTP", "CARGO_REG"].iter().any(|kept| name.starts_with(kept));
-        if (name.starts_with("CARGO") && !network) || name.starts_with("__CARGO") || name.starts_with("RUSTFLAGS") {
-            command.env_remove(name);
-        }
-    }
-    let output = command.output().expect("cargo runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let module = std::fs::read(target.join("wasm32-unknown-unknown/release").join(format!("{guest}.wasm")));
-    component::componentise(&module.expect("cargo left a module")).expect("a component can be made of it")
+    let what = component::Compile {
+        folder: Path::new(env!("CARGO_MANIFEST_DIR")).join("../../guests"),
+        packages: &[guest],
+        locked: true,
+        target_dir: Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("../guests")),
+    };
+    let modules = component::compile(&what, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+    let module = std::fs::read(&modules[0].path).expect("cargo left a module");
+    component::componentise(&module).expect("a component can be made of it")
 }
 
 /// A component that misbehaves as its parameter `how` says.
