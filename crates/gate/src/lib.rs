@@ -6,6 +6,7 @@ mod authority;
 mod body;
 mod denial;
 mod field_selector;
+mod flow;
 mod forward;
 mod gate;
 mod grants;
@@ -20,6 +21,7 @@ mod record;
 mod review;
 mod rule;
 mod status;
+mod write;
 
 pub use attributes::{Attributes, BadRequest, MAX_PATH, MAX_QUERY, attributes};
 pub use denial::{Denial, Lack, Missing};

@@ -32,6 +32,11 @@ impl Refusal {
         Self { code: StatusCode::PAYLOAD_TOO_LARGE, reason: "RequestEntityTooLarge", message }
     }
 
+    pub(crate) fn slow_body() -> Self {
+        let message = "the request body did not arrive in time".to_owned();
+        Self { code: StatusCode::REQUEST_TIMEOUT, reason: "Timeout", message }
+    }
+
     pub(crate) fn unauthorized() -> Self {
         Self { code: StatusCode::UNAUTHORIZED, reason: "Unauthorized", message: "Unauthorized".to_owned() }
     }

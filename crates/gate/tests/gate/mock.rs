@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use gate::{Gate, GateConfig, Upstream};
+use gate::{Gate, GateConfig, Limits, Upstream};
 use http::{HeaderMap, Request, Response, StatusCode};
 use kube::client::Body;
 use model::GateRecord;
@@ -49,10 +49,14 @@ impl Seen {
 pub(crate) const CASE: &str = "c-1";
 
 pub(crate) fn gate_before(upstream: Upstream) -> (Gate, Seen) {
+    gate_within(upstream, Limits::default())
+}
+
+pub(crate) fn gate_within(upstream: Upstream, limits: Limits) -> (Gate, Seen) {
     let seen = Seen::default();
     let records = Arc::clone(&seen.records);
     let sink = Arc::new(move |record| records.lock().expect("lock").push(record));
-    (Gate::new(GateConfig::new(upstream, CASE, sink)), seen)
+    (Gate::new(GateConfig { limits, ..GateConfig::new(upstream, CASE, sink) }), seen)
 }
 
 /// A gate before a server that answers each request by `answer`.

@@ -3,21 +3,31 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use futures::{AsyncBufReadExt as _, StreamExt as _, TryStreamExt as _};
-use gate::{Access, Endpoint, Gate, Upstream};
+use gate::{Access, Endpoint, Gate, Limits, Upstream};
 use http::{Request, Response};
-use http_body_util::StreamBody;
+use http_body_util::{Full, StreamBody};
 use hyper::body::Frame;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::api::{Api, ListParams, LogParams, PostParams, WatchEvent, WatchParams};
 use kube::client::Body;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use model::Party;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use tower::BoxError;
 
-use crate::mock::{CASE, gate, gate_before};
+use crate::mock::{CASE, gate, gate_before, gate_within, json_response};
 
 fn open(gate: &Gate) -> Endpoint {
     gate.serve(Party::Agent, Arc::new(Access::EditCase.policy(CASE))).expect("an endpoint")
@@ -158,4 +168,73 @@ async fn plain_http_gets_no_answer() {
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP"), "{}", String::from_utf8_lossy(&answer));
     assert!(seen.records().is_empty());
+}
+
+fn credentials(kubeconfig: &str) -> (CertificateDer<'static>, String) {
+    let value = |key: &str| kubeconfig.lines().find_map(|l| l.trim().strip_prefix(key)).expect("a value").to_owned();
+    let ca = STANDARD.decode(value("certificate-authority-data: ")).expect("base64");
+    (CertificateDer::from_pem_slice(&ca).expect("a certificate"), value("token: "))
+}
+
+async fn connect(endpoint: &Endpoint, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(credentials(endpoint.kubeconfig()).0).expect("a root");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    let mut config = config.expect("versions").with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.to_vec()];
+    let stream = TcpStream::connect(endpoint.address()).await?;
+    let name = ServerName::try_from("127.0.0.1").expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, stream).await
+}
+
+#[tokio::test]
+async fn http2_carries_many_requests_at_once() {
+    let (gate, seen) = gate();
+    let endpoint = open(&gate);
+    let stream = connect(&endpoint, b"h2").await.expect("connected");
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+    let (sender, connection) =
+        hyper::client::conn::http2::handshake::<_, _, Full<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .expect("a handshake");
+    let connection = tokio::spawn(connection);
+    let token = credentials(endpoint.kubeconfig()).1;
+    let one = |n: usize| {
+        let mut sender = sender.clone();
+        let request = Request::get(format!("https://x/api/v1/namespaces/c-1/pods/p{n}"))
+            .header("authorization", format!("Bearer {token}"))
+            .body(Full::default())
+            .expect("a request");
+        async move { sender.send_request(request).await.expect("an answer").status() }
+    };
+    let statuses = futures::future::join_all((0..50).map(one)).await;
+    assert!(statuses.iter().all(|s| *s == 200), "{statuses:?}");
+    assert_eq!(seen.records().len(), 50);
+    assert!(seen.arrived().iter().all(|a| a.target.starts_with("/api/")), "only path and query go on");
+    endpoint.shutdown().await;
+    let _ = connection.await;
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait_for_a_place() {
+    let upstream = Upstream::new(tower::service_fn(|_: Request<Body>| async {
+        Ok::<_, BoxError>(json_response(http::StatusCode::OK, &json!({"items": []})))
+    }));
+    let (gate, _seen) = gate_within(upstream, Limits { connections: 1, ..Limits::default() });
+    let endpoint = open(&gate);
+    let first = connect(&endpoint, b"http/1.1").await.expect("connected");
+    let second = connect(&endpoint, b"http/1.1");
+    let mut second = std::pin::pin!(second);
+    assert!(tokio::time::timeout(Duration::from_millis(200), second.as_mut()).await.is_err(), "there is no place");
+    drop(first);
+    second.await.expect("now there is");
+}
+
+#[tokio::test]
+async fn a_certificate_of_another_gate_is_not_trusted() {
+    let ((ours, _), (theirs, _)) = (gate(), gate());
+    let (ours, theirs) = (open(&ours), open(&theirs));
+    let mixed = ours.kubeconfig().replace(&ours.address().to_string(), &theirs.address().to_string());
+    assert!(matches!(list(&client(&mixed).await).await, Err(kube::Error::HyperError(_) | kube::Error::Service(_))));
 }

@@ -1,9 +1,10 @@
 //! Requests through the gate in process: what is forwarded, answered, recorded.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt as _;
-use gate::{Access, GATE_DENIED, Gate, Policy, Power, Rule, Upstream};
+use gate::{Access, GATE_DENIED, Gate, Limits, Policy, Power, Rule, Upstream};
 use http::{Request, StatusCode};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::Api;
@@ -13,7 +14,7 @@ use model::{Decision, Party};
 use serde_json::json;
 use tower::{BoxError, ServiceExt as _};
 
-use crate::mock::{CASE, body_of, gate, gate_before, json_response, request};
+use crate::mock::{CASE, body_of, gate, gate_before, gate_within, json_response, request};
 
 fn editor() -> Arc<Policy> {
     Arc::new(Access::EditCase.policy(CASE))
@@ -200,4 +201,50 @@ async fn only_what_both_sides_allow_passes() {
         let r = request(method, "/api/v1/namespaces/c-1/configmaps/m", Some("application/merge-patch+json"), b"{}");
         assert_eq!(send(&gate, Party::Plugin, &policy, r).await.status(), code, "{method}");
     }
+}
+
+#[tokio::test]
+async fn an_api_server_that_does_not_answer_is_a_504() {
+    let silent = Upstream::new(tower::service_fn(|_: Request<Body>| std::future::pending::<Result<_, BoxError>>()));
+    let limits = Limits { answer: Duration::from_millis(50), ..Limits::default() };
+    let (gate, seen) = gate_within(silent, limits);
+    for (method, target) in [("GET", "/api/v1/nodes"), ("DELETE", "/api/v1/namespaces/c-1/pods/a")] {
+        let response = send(&gate, Party::Agent, &editor(), request(method, target, None, b"")).await;
+        assert_eq!(response.status(), 504, "{method}");
+        assert_eq!((seen.last().decision, seen.last().status), (Decision::Allowed, 0));
+    }
+    gate.settled().await;
+    let policy = editor();
+    let watch = send(&gate, Party::Agent, &policy, request("GET", "/api/v1/namespaces/c-1/pods?watch=1", None, b""));
+    assert!(tokio::time::timeout(Duration::from_millis(200), watch).await.is_err(), "a watch may be silent");
+}
+
+/// What `kubectl auth can-i delete pods` of 1.32 sends.
+const CAN_I: &str = "6b3873000a320a17617574686f72697a6174696f6e2e6b38732e696f2f7631121753656c665375626a65637441636365737352657669\
+                     6577123c0a100a0012001a0022002a00320038004200121e0a1c0a046b633332120664656c6574651a0022002a04706f64733200\
+                     3a001a08080012001a0020001a002200";
+/// What `kubectl create configmap cfg --from-literal=a=b` sends.
+const CREATE: &str = "6b3873000a0f0a0276311209436f6e6669674d617012210a170a0363666712001a046b63333222002a003200380042001206\
+                      0a01611201621a002200";
+
+#[tokio::test]
+async fn protobuf_is_read_judged_and_sent_as_json() {
+    let (gate, seen) = gate();
+    let post = |target: &str, hex: &str| {
+        request("POST", target, Some("application/vnd.kubernetes.protobuf"), &hex::decode(hex).expect("hex"))
+    };
+    let review = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    for (access, allowed) in [(Access::ReadCase, false), (Access::EditCase, true)] {
+        let policy = Arc::new(access.policy("kc32"));
+        let answer = body_of(send(&gate, Party::Agent, &policy, post(review, CAN_I)).await).await;
+        assert_eq!(answer["status"]["allowed"], json!(allowed), "{answer}");
+        assert_eq!(answer["spec"]["resourceAttributes"]["resource"], json!("pods"));
+    }
+    let policy = Arc::new(Access::EditCase.policy("kc32"));
+    let maps = "/api/v1/namespaces/kc32/configmaps?fieldManager=kubectl-create";
+    assert_eq!(send(&gate, Party::Agent, &policy, post(maps, CREATE)).await.status(), 201);
+    let arrived = &seen.arrived()[0];
+    assert_eq!(arrived.headers["content-type"], "application/json");
+    assert_eq!((&arrived.json()["metadata"]["name"], &arrived.json()["data"]), (&json!("cfg"), &json!({"a": "b"})));
+    assert_eq!(seen.last().name, "cfg");
 }
