@@ -144,6 +144,8 @@ fn mitigation(input: &ScoreInput<'_>, truth: Option<&Truth>, decides: bool) -> C
     };
     if claimed == Some(true) && column.result == ColumnResult::Fail {
         column.because.push_str("; the answer claims that it is fixed, which is false");
+    } else if claimed == Some(true) && !faulty {
+        column.because.push_str("; the answer claims a repair, but nothing was wrong");
     }
     if let Some(claimed) = claimed {
         column.evidence.push(json!({"claimed_fixed": claimed}));

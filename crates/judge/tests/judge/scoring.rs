@@ -292,7 +292,12 @@ fn a_false_claim_is_reported() {
     assert!(column.because.starts_with("`available` did not hold") && column.because.ends_with("which is false"));
     assert!(!claim(Some(false), broken()).because.contains("claims"));
     assert!(!claim(None, broken()).because.contains("claims"));
-    assert!(!claim(Some(true), Mitigation::Healthy).because.contains("false"));
+    assert!(!claim(Some(true), Mitigation::Healthy).because.contains("claims"));
+    let mut case = Case { truth: json!({"fault_type": "none"}), answer: answering(false, vec![]), ..Case::default() };
+    if let Some(answer) = &mut case.answer.parsed {
+        answer.fixed = Some(true);
+    }
+    assert!(case.verdict().mitigation.because.ends_with("nothing was wrong"));
 }
 
 #[test]

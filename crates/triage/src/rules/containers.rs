@@ -9,6 +9,8 @@ use crate::snapshot::{ObjectName, Snapshot, last_seen, list, number, text};
 
 /// A crash longer ago than this, of a container that runs now, is history.
 const RECENT: i64 = 600;
+/// A container that has run this long since its only crash has recovered.
+const SETTLED: i64 = 120;
 
 /// One container with its status.
 pub(crate) struct Container<'a> {
@@ -83,12 +85,10 @@ fn ended(snapshot: &Snapshot, container: &Container<'_>) -> Option<Diagnosis> {
     let ended = match (now, last) {
         (Some(now), _) if now["exitCode"] != 0 => now,
         // Ends again and again, though without an error: a service must not end.
-        (Some(now), _) if restarts > 0 && text(container.pod, "/spec/restartPolicy") != "Never" && !container.init => {
-            now
-        }
+        (Some(now), _) if restarts > 0 && must_not_end(container) => now,
         (Some(_), _) => return None,
         (None, Some(last)) if !runs => last,
-        (None, Some(last)) if snapshot.seconds_since(&last["finishedAt"]).is_some_and(|ago| ago < RECENT) => last,
+        (None, Some(last)) if !recovered(snapshot, status) => last,
         _ => return None,
     };
     let (reason, code) = (text(ended, "/reason"), number(ended, "/exitCode"));
@@ -114,6 +114,18 @@ fn ended(snapshot: &Snapshot, container: &Container<'_>) -> Option<Diagnosis> {
         _ => message,
     };
     Some(Diagnosis::new(rule, Weight::Cause, fault_type, message))
+}
+
+fn must_not_end(container: &Container<'_>) -> bool {
+    let policy = text(container.pod, "/spec/restartPolicy");
+    !container.init && matches!(policy, "" | "Always")
+}
+
+/// It runs now, and its last end is history: long ago, or the only one and it has run on since.
+fn recovered(snapshot: &Snapshot, status: &Value) -> bool {
+    let ago = |pointer: &str| status.pointer(pointer).and_then(|at| snapshot.seconds_since(at)).unwrap_or_default();
+    let once = number(status, "/restartCount") < 2 && ago("/state/running/startedAt") > SETTLED;
+    once || ago("/lastState/terminated/finishedAt") > RECENT
 }
 
 /// Why a program that could be started ends: what the last rollout changed, else whether the pod brings its own command.

@@ -6,13 +6,23 @@ use super::Diagnosis;
 use crate::finding::{Finding, Weight};
 use crate::snapshot::{Snapshot, condition, labels_match, list, number, text};
 
-/// Rollouts past their deadline, and paused ones. Pods say more where there are any.
+/// Longer than any start takes.
+const UNAVAILABLE_SECONDS: i64 = 60;
+
+/// Rollouts past their deadline, paused ones, and what has been unavailable for long. Pods say more where there are any.
 pub(crate) fn check_deployments(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     for deployment in snapshot.all("Deployment") {
         let stuck = condition(deployment, "Progressing").filter(|c| c["reason"] == "ProgressDeadlineExceeded");
         if let Some(stuck) = stuck {
             let message = format!("its rollout is stuck: {}", text(stuck, "/message"));
             let diagnosis = Diagnosis::new("rollout-stuck", Weight::Consequence, "rollout", message);
+            findings.push(diagnosis.on(deployment, snapshot));
+        }
+        let down = condition(deployment, "Available").filter(|c| c["status"] == "False");
+        let down_for = down.and_then(|c| snapshot.seconds_since(&c["lastTransitionTime"])).unwrap_or_default();
+        if down_for > UNAVAILABLE_SECONDS {
+            let message = format!("it has been unavailable for {down_for} s");
+            let diagnosis = Diagnosis::new("unavailable", Weight::Consequence, "replicas", message);
             findings.push(diagnosis.on(deployment, snapshot));
         }
         let behind = number(deployment, "/status/updatedReplicas") < number(deployment, "/spec/replicas");
