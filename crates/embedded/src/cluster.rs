@@ -1,0 +1,150 @@
+//! A cluster as its users hold it: cheap to clone, ended when the last clone is dropped.
+
+use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::{BodyExt, Limited};
+use simulation::Controller;
+use tokio::sync::Notify;
+
+use crate::body::Body;
+use crate::driver::{ClusterClock, Drive};
+use crate::error::ApiError;
+use crate::state::State;
+use crate::{Identity, bootstrap, machinery, respond, server};
+
+/// How a cluster is to be.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Names, addresses and delays follow from it.
+    pub seed: u64,
+    /// The node and its images.
+    pub node: workloads::NodeConfig,
+}
+
+/// What the driver, the clock and every request share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    state: Mutex<State>,
+    /// Wakes the driver: a timer was set, a guard came or went, work was done.
+    pub(crate) notify: Notify,
+    /// Requests that are not answered yet.
+    in_flight: AtomicUsize,
+    pub(crate) drive: Drive,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        // A panic of a controller is a defect, but the state stays usable: the next change finds it as it was left.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Acquire)
+    }
+}
+
+/// Counts a request while it lives.
+#[derive(Debug)]
+struct InFlight(Arc<Shared>);
+
+impl InFlight {
+    fn new(shared: &Arc<Shared>) -> Self {
+        shared.in_flight.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(shared))
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
+        self.0.drive.note_activity();
+        self.0.notify.notify_one();
+    }
+}
+
+/// Ends the driver with the last clone of the cluster.
+#[derive(Debug)]
+struct Life(tokio::task::AbortHandle);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// One embedded cluster. Clones are the same cluster.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    shared: Arc<Shared>,
+    _life: Arc<Life>,
+}
+
+impl Cluster {
+    /// Starts a cluster with its controllers, scheduler and node. Must be called inside a tokio runtime.
+    pub fn start(options: Options) -> Self {
+        let mut controllers = machinery::controllers();
+        controllers.extend(workloads::controllers(&options.node));
+        Self::start_with(options.seed, controllers)
+    }
+
+    /// Starts a cluster with these controllers alone, besides those of the API machinery when `controllers` has them.
+    fn start_with(seed: u64, controllers: Vec<Box<dyn Controller>>) -> Self {
+        let mut state = State::new(seed);
+        bootstrap::fill(&mut state);
+        state.start(controllers);
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            notify: Notify::new(),
+            in_flight: AtomicUsize::new(0),
+            drive: Drive::default(),
+        });
+        let driver = tokio::spawn(crate::driver::run(Arc::downgrade(&shared)));
+        Self { shared, _life: Arc::new(Life(driver.abort_handle())) }
+    }
+
+    /// Starts a cluster with the controllers of the API machinery and `controllers`: for tests of controllers.
+    pub fn with_controllers(seed: u64, controllers: Vec<Box<dyn Controller>>) -> Self {
+        let mut all = machinery::controllers();
+        all.extend(controllers);
+        Self::start_with(seed, all)
+    }
+
+    /// Answers a request of the Kubernetes API. Watches and followed logs stream until the body is dropped.
+    ///
+    /// The cluster counts the request as pending from this call on. Dropping the future before it is ready means that
+    /// the request was not made.
+    pub fn handle<B>(&self, request: Request<B>, identity: Identity) -> impl Future<Output = Response<Body>> + Send + use<B>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let shared = Arc::clone(&self.shared);
+        let in_flight = InFlight::new(&shared);
+        async move {
+            let (parts, body) = request.into_parts();
+            let response = match Limited::new(body, wire::MAX_BODY).collect().await {
+                Ok(body) => server::answer(&shared, parts, body.to_bytes(), identity),
+                Err(_) => respond::failure(&ApiError::new(
+                    413,
+                    "RequestEntityTooLarge",
+                    format!("Request entity is too large: limit is {}", wire::MAX_BODY),
+                )),
+            };
+            drop(in_flight);
+            response
+        }
+    }
+
+    /// The cluster's time.
+    pub fn clock(&self) -> Arc<dyn clock::Clock> {
+        Arc::new(ClusterClock::new(Arc::clone(&self.shared)))
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+}

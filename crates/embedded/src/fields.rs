@@ -1,0 +1,332 @@
+//! Field sets, as `metadata.managedFields` holds them: which paths of an object someone owns, and what differs between
+//! two objects. Follows the structured merge rules: lists with keys by item, atomic parts as one path.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+use wire::schema::{self, Field, Merge, Message, Shape, Type};
+
+/// How a part of an object is made up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Node<'a> {
+    Struct(&'a Message),
+    /// A map whose values are leaves.
+    Map,
+    Items(&'a [&'static str], &'a Message),
+    Set,
+    /// Custom resources: objects by key, lists as a whole.
+    Untyped,
+    Leaf,
+}
+
+impl<'a> Node<'a> {
+    pub(crate) fn of(message: Option<&'a Message>) -> Self {
+        message.map_or(Node::Untyped, Node::Struct)
+    }
+
+    pub(crate) fn field(field: &'a Field) -> Self {
+        match (field.shape, field.ty) {
+            (Shape::One, Type::Message(name)) => match schema::message(name) {
+                Some(message) if !field.atomic && !message.atomic => Node::Struct(message),
+                _ => Node::Leaf,
+            },
+            (Shape::One, Type::Any) => Node::Untyped,
+            (Shape::One, _) => Node::Leaf,
+            (Shape::Map, _) => {
+                if field.atomic {
+                    Node::Leaf
+                } else {
+                    Node::Map
+                }
+            }
+            (Shape::List, ty) => match (&field.merge, ty) {
+                (Merge::Keys(keys), Type::Message(name)) => {
+                    schema::message(name).map_or(Node::Leaf, |message| Node::Items(keys, message))
+                }
+                (Merge::Set, _) => Node::Set,
+                _ => Node::Leaf,
+            },
+        }
+    }
+
+    /// What the value at `key` of an object is.
+    pub(crate) fn child(self, key: &str) -> Node<'a> {
+        match self {
+            Node::Struct(message) => message.field(key).map_or(Node::Untyped, Node::field),
+            Node::Untyped => Node::Untyped,
+            _ => Node::Leaf,
+        }
+    }
+
+    fn is_object(self, value: &Value) -> bool {
+        value.is_object() && matches!(self, Node::Struct(_) | Node::Map | Node::Untyped)
+    }
+}
+
+/// How an item of a list with keys is called in a field set: `k:{"name":"app"}`.
+pub(crate) fn item_key(keys: &[&'static str], item: &Value) -> String {
+    let mut named: BTreeMap<&str, Value> = BTreeMap::new();
+    for key in keys {
+        let value = match item.get(key) {
+            Some(value) if !value.is_null() => value.clone(),
+            // The one key that has a default.
+            _ if *key == "protocol" => json!("TCP"),
+            _ => Value::Null,
+        };
+        named.insert(key, value);
+    }
+    format!("k:{}", serde_json::to_string(&named).unwrap_or_default())
+}
+
+/// A set of paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct FieldSet {
+    /// The path itself is in the set.
+    pub(crate) member: bool,
+    pub(crate) children: BTreeMap<String, FieldSet>,
+}
+
+impl FieldSet {
+    fn leaf() -> Self {
+        Self { member: true, children: BTreeMap::new() }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        !self.member && self.children.values().all(FieldSet::is_empty)
+    }
+
+    pub(crate) fn from_json(value: &Value) -> Self {
+        let Value::Object(map) = value else { return Self::default() };
+        let mut set = Self::default();
+        for (key, value) in map {
+            if key == "." {
+                set.member = true;
+            } else {
+                let mut child = Self::from_json(value);
+                if value.as_object().is_some_and(Map::is_empty) {
+                    child.member = true;
+                }
+                set.children.insert(key.clone(), child);
+            }
+        }
+        set
+    }
+
+    pub(crate) fn to_json(&self) -> Value {
+        let mut map = Map::new();
+        for (key, child) in &self.children {
+            if !child.is_empty() {
+                map.insert(key.clone(), child.to_json());
+            }
+        }
+        if self.member && !map.is_empty() {
+            map.insert(".".into(), json!({}));
+        }
+        Value::Object(map)
+    }
+
+    pub(crate) fn union(&mut self, other: &FieldSet) {
+        self.member |= other.member;
+        for (key, child) in &other.children {
+            self.children.entry(key.clone()).or_default().union(child);
+        }
+    }
+
+    /// Takes out exactly the paths of `other`.
+    pub(crate) fn subtract(&mut self, other: &FieldSet) {
+        if other.member {
+            self.member = false;
+        }
+        for (key, child) in &other.children {
+            if let Some(own) = self.children.get_mut(key) {
+                own.subtract(child);
+                if own.is_empty() {
+                    self.children.remove(key);
+                }
+            }
+        }
+    }
+
+    /// Takes out the paths of `other` and all that lies under them.
+    pub(crate) fn subtract_under(&mut self, other: &FieldSet) {
+        if other.member {
+            *self = Self::default();
+            return;
+        }
+        for (key, child) in &other.children {
+            if let Some(own) = self.children.get_mut(key) {
+                own.subtract_under(child);
+                if own.is_empty() {
+                    self.children.remove(key);
+                }
+            }
+        }
+    }
+
+    /// The paths that both have.
+    pub(crate) fn intersection(&self, other: &FieldSet) -> FieldSet {
+        let mut both = FieldSet { member: self.member && other.member, children: BTreeMap::new() };
+        for (key, child) in &self.children {
+            if let Some(theirs) = other.children.get(key) {
+                let common = child.intersection(theirs);
+                if !common.is_empty() {
+                    both.children.insert(key.clone(), common);
+                }
+            }
+        }
+        both
+    }
+
+    /// Every path, as messages spell it: `.spec.replicas`, `.spec.containers[name="app"].image`.
+    pub(crate) fn paths(&self) -> Vec<String> {
+        let mut paths = Vec::new();
+        self.collect(String::new(), &mut paths);
+        paths
+    }
+
+    fn collect(&self, path: String, paths: &mut Vec<String>) {
+        if self.member {
+            paths.push(path.clone());
+        }
+        for (key, child) in &self.children {
+            let step = match key.split_once(':') {
+                Some(("f", name)) => format!(".{name}"),
+                Some(("k", keys)) => {
+                    let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+                    let parts: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                    format!("[{}]", parts.join(","))
+                }
+                Some(("v", value)) => format!("[={value}]"),
+                _ => key.clone(),
+            };
+            child.collect(format!("{path}{step}"), paths);
+        }
+    }
+}
+
+/// Everything under a value that has just come into being, itself included.
+pub(crate) fn added(node: Node<'_>, value: &Value) -> FieldSet {
+    let mut set = everything(node, value, true);
+    set.member = true;
+    set
+}
+
+/// The paths that a configuration speaks of, as server-side apply counts them.
+pub(crate) fn applied(node: Node<'_>, value: &Value) -> FieldSet {
+    everything(node, value, false)
+}
+
+fn everything(node: Node<'_>, value: &Value, inner_members: bool) -> FieldSet {
+    let mut set = FieldSet::default();
+    match (node, value) {
+        (_, Value::Object(map)) if node.is_object(value) => {
+            for (key, value) in map {
+                let child = node.child(key);
+                let mut owned = everything(child, value, inner_members);
+                owned.member |= inner_members || owned.children.is_empty();
+                set.children.insert(format!("f:{key}"), owned);
+            }
+        }
+        (Node::Items(keys, message), Value::Array(items)) => {
+            for item in items {
+                let mut owned = everything(Node::Struct(message), item, inner_members);
+                owned.member = true;
+                set.children.insert(item_key(keys, item), owned);
+            }
+        }
+        (Node::Set, Value::Array(items)) => {
+            for item in items {
+                set.children.insert(format!("v:{item}"), FieldSet::leaf());
+            }
+        }
+        _ => set.member = true,
+    }
+    set
+}
+
+/// What differs between two objects.
+#[derive(Debug, Default)]
+pub(crate) struct Difference {
+    /// Added or given another value.
+    pub(crate) changed: FieldSet,
+    pub(crate) removed: FieldSet,
+}
+
+impl Difference {
+    pub(crate) fn between(node: Node<'_>, old: &Value, new: &Value) -> Self {
+        let mut difference = Self::default();
+        compare(node, old, new, &mut difference.changed, &mut difference.removed);
+        difference
+    }
+}
+
+fn compare(node: Node<'_>, old: &Value, new: &Value, changed: &mut FieldSet, removed: &mut FieldSet) {
+    if old == new {
+        return;
+    }
+    match (node, old, new) {
+        (_, Value::Object(before), Value::Object(after)) if node.is_object(new) => {
+            for (key, value) in after {
+                let path = format!("f:{key}");
+                match before.get(key) {
+                    Some(previous) => pair(node.child(key), path, previous, value, changed, removed),
+                    None => {
+                        changed.children.insert(path, added(node.child(key), value));
+                    }
+                }
+            }
+            for (key, value) in before {
+                if !after.contains_key(key) {
+                    removed.children.insert(format!("f:{key}"), added(node.child(key), value));
+                }
+            }
+        }
+        (Node::Items(keys, message), _, _) if is_list(old) && is_list(new) => {
+            let item = Node::Struct(message);
+            let before: BTreeMap<String, &Value> = items(old).map(|v| (item_key(keys, v), v)).collect();
+            let after: BTreeMap<String, &Value> = items(new).map(|v| (item_key(keys, v), v)).collect();
+            for (path, value) in &after {
+                match before.get(path) {
+                    Some(previous) => pair(item, path.clone(), previous, value, changed, removed),
+                    None => {
+                        changed.children.insert(path.clone(), added(item, value));
+                    }
+                }
+            }
+            for (path, value) in &before {
+                if !after.contains_key(path) {
+                    removed.children.insert(path.clone(), added(item, value));
+                }
+            }
+        }
+        (Node::Set, _, _) if is_list(old) && is_list(new) => {
+            for value in items(new).filter(|value| !items(old).any(|o| o == *value)) {
+                changed.children.insert(format!("v:{value}"), FieldSet::leaf());
+            }
+            for value in items(old).filter(|value| !items(new).any(|n| n == *value)) {
+                removed.children.insert(format!("v:{value}"), FieldSet::leaf());
+            }
+        }
+        _ => changed.member = true,
+    }
+}
+
+fn pair(node: Node<'_>, path: String, old: &Value, new: &Value, changed: &mut FieldSet, removed: &mut FieldSet) {
+    let (mut own_changed, mut own_removed) = (FieldSet::default(), FieldSet::default());
+    compare(node, old, new, &mut own_changed, &mut own_removed);
+    if !own_changed.is_empty() {
+        changed.children.insert(path.clone(), own_changed);
+    }
+    if !own_removed.is_empty() {
+        removed.children.insert(path, own_removed);
+    }
+}
+
+/// A list that is always written is null when it is empty.
+fn is_list(value: &Value) -> bool {
+    value.is_array() || value.is_null()
+}
+
+fn items(value: &Value) -> impl Iterator<Item = &Value> {
+    value.as_array().into_iter().flatten()
+}

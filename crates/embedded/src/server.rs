@@ -1,0 +1,111 @@
+//! From a request to its answer: which path, which verb, in one turn under the cluster's lock.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, header};
+
+use crate::body::Body;
+use crate::cluster::Shared;
+use crate::error::ApiError;
+use crate::registry::{Info, Storage};
+use crate::request::{Call, Path, Query, is_served, negotiate, parse_path};
+use crate::respond::{self, Answer};
+use crate::state::State;
+use crate::{Identity, discovery, listing, reviews, subresource, watch, writes};
+
+fn header_text(headers: &HeaderMap, name: header::HeaderName) -> String {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
+}
+
+/// Answers one request whose body has been read.
+pub(crate) fn answer(shared: &Arc<Shared>, parts: Parts, body: Bytes, identity: Identity) -> Response<Body> {
+    let target = match parse_path(&parts.uri) {
+        Path::Other(segments) => {
+            let state = shared.lock();
+            return discovery::answer(&state, &parts, &segments);
+        }
+        Path::Resource(target) => target,
+    };
+    let accept = match negotiate(&parts.headers) {
+        Ok(accept) => accept,
+        // What answers no objects (logs) is given whatever is accepted.
+        Err(_) if target.subresource.as_deref() == Some("log") => crate::request::Accept::default(),
+        Err(error) => return respond::failure(&error),
+    };
+    let call = Call {
+        query: Query::parse(&parts.uri),
+        accept,
+        content_type: header_text(&parts.headers, header::CONTENT_TYPE),
+        body,
+        identity,
+        user_agent: header_text(&parts.headers, header::USER_AGENT),
+        method: parts.method,
+        target,
+    };
+    let mut state = shared.lock();
+    state.catch_up();
+    let response = dispatch(shared, &mut state, &call).unwrap_or_else(|error| respond::failure(&error));
+    state.settle();
+    drop(state);
+    shared.notify.notify_one();
+    response
+}
+
+fn dispatch(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Response<Body>, ApiError> {
+    let target = &call.target;
+    if !is_served(&state.registry, target) {
+        return Err(ApiError::unknown_path());
+    }
+    let found = state.registry.find(&target.group, &target.version, &target.plural);
+    let Some(info) = found.map(Arc::clone) else { return Err(ApiError::unknown_path()) };
+    if info.storage == Storage::Virtual {
+        return reviews::answer(state, &info, call);
+    }
+    // A namespaced object has no path outside of its namespace, and the other way round.
+    if info.resource.namespaced && target.name.is_some() && target.namespace.is_none()
+        || !info.resource.namespaced && target.namespace.is_some()
+    {
+        return Err(ApiError::unknown_path());
+    }
+    if target.subresource.is_some() {
+        return subresource::answer(shared, state, &info, call);
+    }
+    match (&call.method, &target.name) {
+        (&Method::GET, _) if target.watch || call.query.flag("watch") => watch::start(shared, state, &info, call),
+        (&Method::GET | &Method::HEAD, Some(name)) => get(state, &info, call, name),
+        (&Method::GET | &Method::HEAD, None) => listing::list(state, &info, call),
+        (&Method::POST, None) => writes::create(state, &info, call),
+        (&Method::PUT, Some(name)) => writes::update(state, &info, call, name, ""),
+        (&Method::PATCH, Some(name)) => writes::patch(state, &info, call, name, ""),
+        (&Method::DELETE, Some(name)) => writes::delete(state, &info, call, name),
+        (&Method::DELETE, None) if info.verbs().contains(&"deletecollection") => {
+            writes::delete_collection(state, &info, call)
+        }
+        _ => Err(ApiError::method_not_allowed()),
+    }
+}
+
+fn get(state: &State, info: &Arc<Info>, call: &Call, name: &str) -> Result<Response<Body>, ApiError> {
+    let namespace = call.target.namespace.as_deref().unwrap_or_default();
+    listing::check_version(state, call, true)?;
+    let stored = state.registry.stored(info);
+    let object = state.store.get(&stored.resource, namespace, name).ok_or_else(|| ApiError::not_found(info, name))?;
+    Ok(object_answer(state, info, call, 200, object, Vec::new()))
+}
+
+/// An answer that is one object.
+pub(crate) fn object_answer(
+    state: &State,
+    info: &Info,
+    call: &Call,
+    code: u16,
+    object: &serde_json::Value,
+    warnings: Vec<String>,
+) -> Response<Body> {
+    let body = respond::object(state, info, object, &call.accept, call.query.text("includeObject"));
+    let mut answer = Answer::new(code, body);
+    answer.warnings = warnings;
+    respond::document(answer, call.accept.yaml)
+}

@@ -1,0 +1,87 @@
+//! Tables: what `kubectl get` prints, with its columns and cells.
+
+mod cells;
+mod pods;
+mod text;
+mod workloads;
+
+use serde_json::{Value, json};
+
+use crate::registry::Info;
+use crate::respond::metadata_only;
+use crate::state::State;
+
+pub(crate) use text::selector_text;
+
+/// The columns of the resources: `group plural: name:type[:format][+]…`, `_` for a space, `+` for wide only.
+const COLUMNS: &str = include_str!("columns.txt");
+
+struct Column {
+    name: String,
+    kind: &'static str,
+    format: &'static str,
+    wide: bool,
+}
+
+fn columns(info: &Info) -> Vec<Column> {
+    let group = if info.resource.group.is_empty() { "-" } else { info.resource.group };
+    let head = format!("{group} {} ", info.resource.plural);
+    let line = COLUMNS.lines().find_map(|line| line.strip_prefix(head.as_str()).filter(|_| !info.custom));
+    line.unwrap_or("Name:string:name Age:string").split(' ').map(column).collect()
+}
+
+fn column(text: &'static str) -> Column {
+    let (text, wide) = text.strip_suffix('+').map_or((text, false), |text| (text, true));
+    let mut parts = text.split(':');
+    Column {
+        name: parts.next().unwrap_or_default().replace('_', " "),
+        kind: parts.next().unwrap_or("string"),
+        format: parts.next().unwrap_or_default(),
+        wide,
+    }
+}
+
+/// The objects as a table.
+pub(crate) fn of(
+    state: &State,
+    info: &Info,
+    objects: &[&Value],
+    metadata: Value,
+    version: &str,
+    include: &str,
+    with_columns: bool,
+) -> Value {
+    let definitions: Vec<Value> = if with_columns {
+        columns(info)
+            .iter()
+            .map(|column| {
+                json!({
+                    "name": column.name, "type": column.kind, "format": column.format, "description": "",
+                    "priority": u8::from(column.wide),
+                })
+            })
+            .collect()
+    } else {
+        Vec::new()
+    };
+    let rows: Vec<Value> = objects.iter().map(|object| row(state, info, object, version, include)).collect();
+    json!({
+        "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"), "metadata": metadata,
+        "columnDefinitions": if with_columns { json!(definitions) } else { Value::Null }, "rows": rows,
+    })
+}
+
+fn row(state: &State, info: &Info, object: &Value, version: &str, include: &str) -> Value {
+    let mut row = json!({"cells": cells::of(info, object, state.now())});
+    if info.resource.plural == "pods" && info.resource.group.is_empty() {
+        if let Some(condition) = pods::completed(object) {
+            row["conditions"] = json!([condition]);
+        }
+    }
+    row["object"] = match include {
+        "None" => Value::Null,
+        "Object" => object.clone(),
+        _ => metadata_only(object, version),
+    };
+    row
+}

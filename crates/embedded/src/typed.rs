@@ -1,0 +1,114 @@
+//! Bodies become objects of their resource: apiVersion and kind checked, read into the types, unknown fields treated as
+//! `fieldValidation` asks.
+
+use serde_json::{Value, json};
+use wire::canonical::canonical;
+use wire::schema;
+
+use crate::error::ApiError;
+use crate::registry::Info;
+
+/// What to do with fields that are not known or named twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) enum Validation {
+    Ignore,
+    #[default]
+    Warn,
+    Strict,
+}
+
+/// The object that a controller writes.
+pub(crate) fn of_controller(info: &Info, mut object: Value) -> Result<Value, ApiError> {
+    object["apiVersion"] = json!(info.resource.api_version());
+    object["kind"] = json!(info.resource.kind);
+    let mut unknown = Vec::new();
+    let object = convert(info, object, &mut unknown)?;
+    debug_assert!(unknown.is_empty(), "a controller writes unknown fields: {unknown:?}");
+    Ok(object)
+}
+
+/// The object in its types.
+pub(crate) fn convert(info: &Info, object: Value, unknown: &mut Vec<String>) -> Result<Value, ApiError> {
+    let api_version = info.resource.api_version();
+    let kind = info.resource.kind;
+    let Some(message) = schema::of_kind(&api_version, kind).filter(|_| !info.custom) else { return Ok(object) };
+    canonical(message, object, unknown).map_err(|misfit| {
+        ApiError::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: {misfit}",
+            info.resource.version
+        ))
+    })
+}
+
+/// The object of a request's body, and warnings for the client.
+pub(crate) fn of_request(
+    info: &Info,
+    object: Value,
+    duplicates: Vec<String>,
+    validation: Validation,
+) -> Result<(Value, Vec<String>), ApiError> {
+    let object = with_type(info, object)?;
+    let mut unknown = Vec::new();
+    let object = convert(info, object, &mut unknown)?;
+    let mut complaints: Vec<String> =
+        unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    complaints.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
+    match validation {
+        _ if complaints.is_empty() => Ok((object, complaints)),
+        Validation::Ignore => Ok((object, Vec::new())),
+        Validation::Warn => Ok((object, complaints)),
+        Validation::Strict => Err(ApiError::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: strict decoding error: {}",
+            info.resource.version,
+            complaints.join(", "),
+            kind = info.resource.kind,
+        ))),
+    }
+}
+
+/// Fills in apiVersion and kind, or says that they are others.
+fn with_type(info: &Info, mut object: Value) -> Result<Value, ApiError> {
+    let expected = info.resource.api_version();
+    let kind = info.resource.kind;
+    let Value::Object(map) = &mut object else {
+        return Err(ApiError::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {kind}: json: cannot unmarshal {} into Go value of type {}.{kind}",
+            info.resource.version,
+            if object.is_array() { "array" } else { "value" },
+            info.resource.version,
+        )));
+    };
+    let given_kind = map.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let given_version = map.get("apiVersion").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if !given_kind.is_empty() && given_kind != kind {
+        let short = given_version.rsplit('/').next().unwrap_or_default();
+        let known = schema::of_kind(&given_version, &given_kind).is_some();
+        let why = if known {
+            format!("converting ({short}.{given_kind}) to (core.{kind}): unknown conversion")
+        } else {
+            format!(
+                "no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )
+        };
+        return Err(ApiError::bad_request(format!("{given_kind} in version {short:?} cannot be handled as a {kind}: {why}")));
+    }
+    if !given_version.is_empty() && given_version != expected {
+        return Err(ApiError::bad_request(format!(
+            "the API version in the data ({given_version}) does not match the expected API version ({expected})"
+        )));
+    }
+    map.insert("apiVersion".into(), json!(expected));
+    map.insert("kind".into(), json!(kind));
+    Ok(object)
+}
+
+/// A parser's error as Go words it.
+pub(crate) fn json_error(body: &[u8], error: &serde_json::Error) -> String {
+    if error.is_eof() || body.is_empty() {
+        return "unexpected end of JSON input".to_owned();
+    }
+    // serde counts lines and columns; the byte there is what Go names.
+    let line = std::str::from_utf8(body).unwrap_or_default().lines().nth(error.line().saturating_sub(1));
+    let byte = line.and_then(|line| line.as_bytes().get(error.column().saturating_sub(1))).copied().unwrap_or(b'?');
+    format!("invalid character {:?} looking for beginning of value", char::from(byte))
+}

@@ -1,0 +1,96 @@
+//! The cluster as controllers see it: [`World`] on the state, through the same writes that clients' requests take.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use serde_json::Value;
+use simulation::{ContainerRun, Deletion, Occurrence, Refusal, Resource, World};
+
+use crate::delete::DeleteHow;
+use crate::error::ApiError;
+use crate::object;
+use crate::state::State;
+use crate::watchers::Topic;
+use crate::write::Write;
+
+impl State {
+    fn row(&self, resource: &Resource) -> Result<Arc<crate::registry::Info>, ApiError> {
+        self.info(resource).ok_or_else(ApiError::unknown_path)
+    }
+}
+
+impl World for State {
+    fn now(&self) -> Timestamp {
+        self.time.now()
+    }
+
+    fn get(&self, resource: &Resource, namespace: &str, name: &str) -> Option<Arc<Value>> {
+        self.store.get(resource, namespace, name).cloned()
+    }
+
+    fn list(&self, resource: &Resource, namespace: Option<&str>) -> Vec<Arc<Value>> {
+        self.store.list(resource, namespace)
+    }
+
+    fn create(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
+        let info = self.row(resource)?;
+        let namespace = object::namespace(&object).to_owned();
+        let object = crate::typed::of_controller(&info, object)?;
+        Ok(self.create_object(&info, &namespace, object, &Write::by(manager))?)
+    }
+
+    fn update(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
+        let info = self.row(resource)?;
+        let object = crate::typed::of_controller(&info, object)?;
+        Ok(self.replace_object(&info, object, &Write::by(manager))?)
+    }
+
+    fn update_status(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
+        let info = self.row(resource)?;
+        let object = crate::typed::of_controller(&info, object)?;
+        Ok(self.replace_object(&info, object, &Write::by(manager).of("status"))?)
+    }
+
+    fn delete(&mut self, resource: &Resource, namespace: &str, name: &str, how: Deletion) -> Result<(), Refusal> {
+        let info = self.row(resource)?;
+        let how = DeleteHow {
+            grace_seconds: how.grace_seconds,
+            propagation: how.propagation.map(str::to_owned),
+            uid: how.uid,
+            ..DeleteHow::default()
+        };
+        self.delete_object(&info, namespace, name, &how)?;
+        Ok(())
+    }
+
+    fn bind(&mut self, namespace: &str, pod: &str, node: &str) -> Result<Arc<Value>, Refusal> {
+        Ok(self.bind_pod(namespace, pod, node, &Write::by("kube-scheduler"))?)
+    }
+
+    fn event(&mut self, occurrence: Occurrence<'_>) {
+        self.record_event(&occurrence);
+    }
+
+    fn wake_at(&mut self, controller: &'static str, key: String, at: Timestamp) {
+        self.timers.set(controller, key, at);
+    }
+
+    fn cancel_wake(&mut self, controller: &'static str, key: &str) {
+        self.timers.cancel(controller, key);
+    }
+
+    fn log(&mut self, run: &ContainerRun, stderr: bool, line: &str) {
+        let now = self.time.now();
+        self.logs.push(run, now, stderr, line);
+        self.watchers.wake(Topic::Logs);
+    }
+
+    fn drop_log(&mut self, run: &ContainerRun) {
+        self.logs.drop_run(run);
+        self.watchers.wake(Topic::Logs);
+    }
+
+    fn random(&mut self) -> u64 {
+        self.random.next()
+    }
+}
