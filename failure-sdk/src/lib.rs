@@ -100,7 +100,7 @@ macro_rules! failure {
                     $crate::component::stop::<$failure>(call, state)
                 }
             }
-            $crate::bindings::export_component!(Component with_types_in $crate::bindings);
+    $crate::bindings::export_component!(Component with_types_in $crate::bindings);
         };
     };
 }

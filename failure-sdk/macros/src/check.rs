@@ -28,7 +28,10 @@ const REQUIRED: [&str; 3] = ["name", "description", "expected_duration"];
 
 /// The metadata with its id, or `line: what is wrong` for each problem.
 pub(crate) fn check(text: &str, folder: &str) -> Result<Value, Vec<String>> {
-    let mut value: Value = serde_saphyr::from_str(text).map_err(|error| vec![format!(" {error}")])?;
+    // YAML 1.2, as the harness reads it: `no` and `N` are text.
+    let options = serde_saphyr::options! { strict_booleans: true };
+    let mut value: Value =
+        serde_saphyr::from_str_with_options(text, options).map_err(|error| vec![format!(" {error}")])?;
     let Some(map) = value.as_object_mut() else {
         return Err(vec!["1: a mapping was expected, with `name`, `description` and `expected_duration`".to_owned()]);
     };
@@ -71,7 +74,8 @@ pub(crate) fn check(text: &str, folder: &str) -> Result<Value, Vec<String>> {
     }
     if map.contains_key("induce") {
         let line = line_of(text, "induce");
-        problems.push(format!("{line}: a failure that is written in code has no `induce` steps: remove one of the two"));
+        problems
+            .push(format!("{line}: a failure that is written in code has no `induce` steps: remove one of the two"));
     }
     if problems.is_empty() { Ok(value) } else { Err(problems) }
 }

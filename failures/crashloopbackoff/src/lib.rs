@@ -36,7 +36,9 @@ impl Failure for CrashLoop {
         let target = Target::deployment(case.text("app")?);
         match target.get() {
             // Whoever has repaired it keeps the repair.
-            Ok(object) if command(&object) == state["broken"] => target.patch(&with_command(&state["before"])).map(|_| ()),
+            Ok(object) if command(&object) == state["broken"] => {
+                target.patch(&with_command(&state["before"])).map(|_| ())
+            }
             Ok(_) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => Err(error),
