@@ -1,1 +1,51 @@
-//! Controllers, scheduler and node of the embedded cluster.
+//! Controllers, scheduler and node of the embedded cluster, as synchronous state machines over `simulation::World`.
+//!
+//! What they do and say follows recordings of a real cluster; what a container does comes from the `shell` crate.
+
+mod deployment;
+mod endpoints;
+mod fields;
+mod hash;
+mod index;
+mod kubelet;
+mod quantity;
+mod replicaset;
+mod scheduler;
+mod selector;
+
+use simulation::Controller;
+
+/// The nodes of a cluster.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// How many there are: `node-1`, `node-2`...
+    pub nodes: u32,
+    /// CPUs of each.
+    pub cpus: u32,
+    /// Memory of each, in KiB.
+    pub memory_kib: u64,
+    /// Pods that each takes.
+    pub pods: u32,
+    /// The address of the first; those of the others follow.
+    pub first_address: [u8; 4],
+    /// Images that each has from the start.
+    pub images: Vec<String>,
+}
+
+impl Default for NodeConfig {
+    fn default() -> Self {
+        let images = ["busybox:1.36", "busybox:latest", "local/web:1", "registry.k8s.io/pause:3.10"].map(str::to_owned).to_vec();
+        Self { nodes: 1, cpus: 2, memory_kib: 24_684_092, pods: 110, first_address: [10, 88, 0, 1], images }
+    }
+}
+
+/// Everything that makes objects behave.
+pub fn controllers(config: &NodeConfig) -> Vec<Box<dyn Controller>> {
+    vec![
+        Box::new(kubelet::Kubelet::new(config)),
+        Box::new(scheduler::Scheduler::default()),
+        Box::new(deployment::Deployments::default()),
+        Box::new(replicaset::ReplicaSets::default()),
+        Box::new(endpoints::Endpoints::default()),
+    ]
+}
