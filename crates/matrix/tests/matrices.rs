@@ -193,6 +193,10 @@ name: again
             "6:1 the key `name` is here twice",
         ],
     );
+    assert_errors(
+        "name: m\nclusters:\n  - {id: local, provisioner: embeded}\nfailures:\n  - oom-kiled\n\t- no-falt\nagents: [triage]\n",
+        &["3:30 `embedded`", "5:5 `oom-killed`", "6:1 indented with a tab", "6:4 `no-fault`"],
+    );
     let mut bomb = String::from("name: m\na: &a [x, x, x, x, x, x, x, x, x, x]\n");
     for (this, last) in [('b', 'a'), ('c', 'b'), ('d', 'c'), ('e', 'd'), ('f', 'e')] {
         bomb.push_str(&format!("{this}: &{this} [{}]\n", vec![format!("*{last}"); 10].join(", ")));

@@ -3,12 +3,14 @@
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
+use std::sync::Arc;
 
 use granit_parser::{ErrorKind, Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
-use crate::node::{Entry, Kind, Mapping, Node, Sequence};
+use crate::node::{Entry, Kind, Node, Sequence};
 use crate::scalar::resolve_plain;
 use crate::{Diagnostic, Source};
+use tabs::{Mapping, Repairs};
 
 /// The deepest nesting of lists and mappings.
 pub const MAX_DEPTH: usize = 64;
@@ -48,16 +50,25 @@ pub fn parse(source: &Source) -> Parsed {
 
 /// Parses a stream of documents.
 pub fn parse_all(source: &Source) -> (Vec<Node>, Vec<Diagnostic>) {
-    let mut builder = Builder::new(source);
-    let mut resume_at = Some(0);
-    for _ in 0..MAX_RESUMES {
-        let Some(offset) = resume_at else { break };
-        resume_at = builder.run(offset);
+    let mut repairs = Repairs::default();
+    let mut repaired = source.clone();
+    let mut builder = Builder::new(source, &repairs);
+    builder.read();
+    // Each round repairs at least one line, so this ends.
+    while let Some(tab) = builder.tab {
+        repairs.add(&source.text, Mapping::new(&repairs, source, &repaired.text).offset(tab));
+        repaired = Source { name: source.name.clone(), text: Arc::from(repairs.apply(&source.text)) };
+        builder = Builder::new(&repaired, &repairs);
+        builder.read();
     }
-    if builder.damaged && builder.is_resumable() {
-        builder.poison_lost_keys();
+    let (mut roots, mut diagnostics) = (builder.roots, builder.diagnostics);
+    if !repairs.is_empty() {
+        let mapping = Mapping::new(&repairs, source, &repaired.text);
+        roots.iter_mut().for_each(|root| mapping.node(root));
+        diagnostics.iter_mut().for_each(|one| mapping.diagnostic(one));
+        diagnostics.extend(repairs.report(source));
     }
-    (builder.roots, builder.diagnostics)
+    (roots, diagnostics)
 }
 
 enum Frame {
@@ -81,6 +92,10 @@ struct Key {
 
 struct Builder<'s> {
     source: &'s Source,
+    /// Lines of it that are not as they were written.
+    repairs: &'s Repairs,
+    /// A line is indented with a tab, here: it is to be repaired, and all read anew.
+    tab: Option<usize>,
     /// Where in the source the parser that runs now began.
     base: usize,
     stack: Vec<Frame>,
@@ -98,9 +113,11 @@ struct Builder<'s> {
 }
 
 impl<'s> Builder<'s> {
-    fn new(source: &'s Source) -> Self {
+    fn new(source: &'s Source, repairs: &'s Repairs) -> Self {
         Self {
             source,
+            repairs,
+            tab: None,
             base: 0,
             stack: Vec::new(),
             anchors: HashMap::new(),
@@ -111,6 +128,17 @@ impl<'s> Builder<'s> {
             last_end: 0,
             damaged: false,
             merge: false,
+        }
+    }
+
+    fn read(&mut self) {
+        let mut resume_at = Some(0);
+        for _ in 0..MAX_RESUMES {
+            let Some(offset) = resume_at else { break };
+            resume_at = self.run(offset);
+        }
+        if self.damaged && self.is_resumable() {
+            self.poison_lost_keys();
         }
     }
 
@@ -138,7 +166,7 @@ impl<'s> Builder<'s> {
                     }
                 }
                 Err(error) => {
-                    let at = self.syntax_error(&error);
+                    let Some(at) = self.syntax_error(&error) else { return None };
                     self.unwind(at);
                     self.damaged = true;
                     self.merge = true;
@@ -325,7 +353,7 @@ impl<'s> Builder<'s> {
                     let value = Node::poison(span.clone());
                     entries.push(Entry { key: text, key_span: span, value });
                 }
-                (Node { span: start..end.max(start), kind: Kind::Map(Mapping { entries, partial }) }, anchor)
+                (Node { span: start..end.max(start), kind: Kind::Map(crate::Mapping { entries, partial }) }, anchor)
             }
         };
         self.complete(node, anchor);
@@ -375,3 +403,4 @@ fn too_deep() -> String {
 }
 
 mod recovery;
+mod tabs;

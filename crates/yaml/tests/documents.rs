@@ -67,6 +67,12 @@ fn a_tab_hides_nothing_else() {
         &["3:1 indented with a tab", "4:1 replace the tab", "5:7 whole number", "6:1 unknown key `colour`"],
     );
     assert_errors("name: rex\ntags:\n  - a\n\t- b\nlegs: 4\n", &["4:1 tab"]);
+    // The parser notices this tab only behind what stands above it.
+    assert_errors(
+        "tags: []\nname: 5\n\tlegs: 9\n",
+        &["1:7 list is empty", "2:7 put it in quotes", "3:1 tab", "3:8 from 0 to 8"],
+    );
+    assert_errors("legs: 1\nname: [a,\n\tb]\nx: 1\n", &["2:7 found a list", "4:1 unknown key"]);
     assert_errors("\tname: rex\nlegs: 9\n", &["1:1 tab", "2:7 from 0 to 8"]);
 }
 

@@ -2,20 +2,26 @@
 
 use std::ops::Range;
 
+use super::tabs::tab_in_indentation;
 use super::{Builder, Diagnostic, Entry, ErrorKind, Frame, Kind, Node, ScanError, too_deep};
 use crate::node::Mapping;
 
 impl Builder<'_> {
-    /// Reports a syntax error; returns where it is.
-    pub(super) fn syntax_error(&mut self, error: &ScanError) -> usize {
+    /// Reports a syntax error; returns where it is. None for a tab, which is repaired instead.
+    pub(super) fn syntax_error(&mut self, error: &ScanError) -> Option<usize> {
         let text = &self.source.text;
         let mut at = (self.base + error.marker().byte_offset().unwrap_or(0)).min(text.len());
         while !text.is_char_boundary(at) {
             at -= 1;
         }
         if let Some(tab) = self.blamed_tab(at, error.kind()) {
-            self.report_tabs(tab);
-            return at.min(tab);
+            self.tab = Some(tab);
+            return None;
+        }
+        // A line that was repaired may have been meant otherwise; it was reported.
+        let above = self.line(at).start.saturating_sub(1);
+        if self.repairs.has_line_at(text, at) || self.repairs.has_line_at(text, above) {
+            return Some(at);
         }
         if let Some(opened) = self.unclosed(at, error.kind()) {
             let (message, help) = match text.as_bytes().get(opened) {
@@ -25,14 +31,14 @@ impl Builder<'_> {
             };
             let one = Diagnostic::new("yaml::syntax", self.source, opened..opened + 1, message);
             self.diagnostics.push(one.with_help(help));
-            return opened;
+            return Some(opened);
         }
         let width = text[at..].chars().next().filter(|c| *c != '\n').map_or(0, char::len_utf8);
         let (message, help) = describe(error.kind());
         let mut one = Diagnostic::new("yaml::syntax", self.source, at..at + width, message);
         one.help = help.map(str::to_owned);
         self.diagnostics.push(one);
-        at
+        Some(at)
     }
 
     /// The tab that an error is about: on its line, or, where the parser complains early, on the next.
@@ -79,33 +85,8 @@ impl Builder<'_> {
         }
     }
 
-    /// One diagnostic for each line of this section that is indented with a tab.
-    fn report_tabs(&mut self, first: usize) {
-        let text = self.source.text.clone();
-        let mut line = self.line(first);
-        let mut tab = Some(first);
-        loop {
-            if let Some(tab) = tab {
-                let one = Diagnostic::new("yaml::tab", self.source, tab..tab + 1, "this line is indented with a tab")
-                    .with_help("YAML allows only spaces there: replace the tab with two spaces");
-                self.diagnostics.push(one);
-            }
-            if line.end >= text.len() {
-                return;
-            }
-            line = self.line(line.end + 1);
-            if top_level_key(&text[line.clone()]).is_some() {
-                return;
-            }
-            tab = self.tab_in_indentation(&line);
-        }
-    }
-
     fn tab_in_indentation(&self, line: &Range<usize>) -> Option<usize> {
-        let text = &self.source.text[line.clone()];
-        let indentation = text.len() - text.trim_start_matches([' ', '\t']).len();
-        let blank = indentation == text.trim_end().len();
-        text[..indentation].find('\t').filter(|_| !blank).map(|tab| line.start + tab)
+        tab_in_indentation(&self.source.text[line.clone()]).map(|tab| line.start + tab)
     }
 
     /// The line around an offset, without its end.
@@ -182,7 +163,7 @@ impl Builder<'_> {
 }
 
 /// The key of a line such as `failures:` or `"name": x` that starts in the first column.
-fn top_level_key(line: &str) -> Option<&str> {
+pub(super) fn top_level_key(line: &str) -> Option<&str> {
     let line = line.trim_end_matches('\r');
     let (key, rest) = line.split_once(':')?;
     let key = key.trim_end();
