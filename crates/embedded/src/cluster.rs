@@ -102,7 +102,7 @@ impl Cluster {
             in_flight: AtomicUsize::new(0),
             drive: Drive::default(),
         });
-        let driver = tokio::spawn(crate::driver::run(Arc::downgrade(&shared)));
+        let driver = tokio::spawn(crate::driver::run(Arc::clone(&shared)));
         Self { shared, _life: Arc::new(Life(driver.abort_handle())) }
     }
 

@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -115,10 +115,9 @@ enum Step {
     Moved,
 }
 
-/// Runs until the cluster is dropped.
-pub(crate) async fn run(shared: Weak<Shared>) {
+/// Runs until it is aborted, which the last clone of the cluster does when it is dropped.
+pub(crate) async fn run(alive: Arc<Shared>) {
     loop {
-        let Some(alive) = shared.upgrade() else { return };
         let step = if alive.drive.wants_wall() {
             catch_up(&alive)
         } else if alive.drive.may_hurry() {
@@ -126,14 +125,11 @@ pub(crate) async fn run(shared: Weak<Shared>) {
         } else {
             Step::Wait(run_due(&alive))
         };
-        // The shared state must not be kept alive by the wait.
-        let notified = Arc::clone(&alive);
-        drop(alive);
         match step {
             Step::Moved => tokio::task::yield_now().await,
             Step::Pending => tokio::time::sleep(PATIENCE).await,
             Step::Wait(after) => {
-                let _ = tokio::time::timeout(after.min(LONGEST), notified.notify.notified()).await;
+                let _ = tokio::time::timeout(after.min(LONGEST), alive.notify.notified()).await;
             }
         }
     }
@@ -157,9 +153,10 @@ fn catch_up(shared: &Arc<Shared>) -> Step {
         return Step::Wait(next);
     }
     let wall = state.time.wall();
-    let next = state.timers.next_at().filter(|at| *at < wall).unwrap_or(wall);
-    if next > state.time.running() {
-        state.time.jump_to(next);
+    match state.timers.next_at().filter(|at| *at < wall) {
+        Some(next) if next > state.time.running() => state.time.jump_to(next),
+        Some(_) => {}
+        None => state.time.meet_wall(),
     }
     state.catch_up();
     Step::Moved
