@@ -114,7 +114,7 @@ fn values_for_presets() {
     let value = |source: &str| Expression::compile(source).expect("compiles").value(&[("final", &last)]);
     assert_eq!(value("final.is_error && final.subtype == \"error_during_execution\""), Ok(json!(true)));
     assert_eq!(value("[final.n, 2]"), Ok(json!([1.5, 2])));
-    assert!(value("final.nothing").unwrap_err().message.contains("nothing"));
+    assert!(value("final.nothing").expect_err("an error").message.contains("nothing"));
 }
 
 #[test]

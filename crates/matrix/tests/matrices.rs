@@ -309,7 +309,9 @@ fn the_schema_knows_every_key() {
     assert_eq!(schema["additionalProperties"], json!(false));
 }
 
-fn small() -> impl Strategy<Value = (usize, usize, usize, u32, Vec<(Option<usize>, Option<usize>, Option<usize>)>)> {
+type Triple = (Option<usize>, Option<usize>, Option<usize>);
+
+fn small() -> impl Strategy<Value = (usize, usize, usize, u32, Vec<Triple>)> {
     let index = || prop::option::of(0usize..5);
     (1usize..5, 1usize..5, 1usize..5, 1u32..4, prop::collection::vec((index(), index(), index()), 0..4))
 }
@@ -326,7 +328,7 @@ proptest! {
         text.push_str("agents:\n");
         (0..a).for_each(|i| text.push_str(&format!("  - {{id: triage, name: a{i}}}\n")));
         text.push_str(&format!("execution: {{repeats: {repeats}}}\n"));
-        let fits = |(x, y, z): &(Option<usize>, Option<usize>, Option<usize>)| {
+        let fits = |(x, y, z): &Triple| {
             (x.is_some() || y.is_some() || z.is_some())
                 && x.is_none_or(|i| i < c) && y.is_none_or(|i| i < f) && z.is_none_or(|i| i < a)
         };

@@ -72,7 +72,7 @@ mod tests {
             ("1e9h", "not a"),
             ("99999999999h", "too long"),
         ] {
-            let error = parse_duration(text).unwrap_err();
+            let error = parse_duration(text).expect_err("an error");
             assert!(error.contains(part), "{text}: {error}");
         }
     }

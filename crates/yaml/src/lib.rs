@@ -9,7 +9,7 @@
 //!     let legs = fields.required("legs").and_then(|at| at.unsigned(0, 8));
 //!     Some((name?, legs?))
 //! })
-//! .unwrap_err();
+//! .expect_err("two errors");
 //! let text = errors.to_string();
 //! assert!(text.contains("pets.yaml:2:7: expected a whole number, found the text `four`"));
 //! assert!(text.contains("pets.yaml:3:1: unknown key `colour` in a pet"));

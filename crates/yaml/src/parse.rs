@@ -166,7 +166,7 @@ impl<'s> Builder<'s> {
                     }
                 }
                 Err(error) => {
-                    let Some(at) = self.syntax_error(&error) else { return None };
+                    let at = self.syntax_error(&error)?;
                     self.unwind(at);
                     self.damaged = true;
                     self.merge = true;

@@ -127,23 +127,23 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_say_where() {
-        let error = Source::from_bytes("m.yaml", b"name: x\nfoo: \xff\n").unwrap_err();
+        let error = Source::from_bytes("m.yaml", b"name: x\nfoo: \xff\n").expect_err("an error");
         assert_eq!(error.0[0].location(), Some((2, 6)));
         assert!(error.to_string().starts_with("m.yaml:2:6: the file is not UTF-8: byte 0xff"), "{error}");
-        let utf16 = Source::from_bytes("m.yaml", b"\xff\xfen\0a\0").unwrap_err();
+        let utf16 = Source::from_bytes("m.yaml", b"\xff\xfen\0a\0").expect_err("an error");
         assert!(utf16.to_string().contains("UTF-16"), "{utf16}");
     }
 
     #[test]
     fn a_huge_file_is_refused_by_size() {
-        let error = Source::from_bytes("big.yaml", &vec![b' '; MAX_BYTES + 1]).unwrap_err();
+        let error = Source::from_bytes("big.yaml", &vec![b' '; MAX_BYTES + 1]).expect_err("an error");
         assert!(error.to_string().contains("larger than 4 MiB"), "{error}");
     }
 
     #[test]
     fn a_missing_file_says_so() {
-        let error = Source::read(Path::new("/no/such/file.yaml")).unwrap_err();
+        let error = Source::read(Path::new("/no/such/file.yaml")).expect_err("an error");
         assert_eq!(error.to_string().lines().next(), Some("/no/such/file.yaml: there is no such file"));
-        assert!(Source::read(Path::new("/")).unwrap_err().to_string().contains("directory"));
+        assert!(Source::read(Path::new("/")).expect_err("an error").to_string().contains("directory"));
     }
 }
