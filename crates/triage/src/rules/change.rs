@@ -41,7 +41,7 @@ pub(crate) fn differences(new: &Value, old: &Value) -> Vec<&'static str> {
     let mut found = Vec::new();
     for (fault_type, fields) in CONTAINER_FIELDS {
         let differs = |field: &&str| of_containers(new, "containers", field) != of_containers(old, "containers", field);
-        if fields.iter().any(|field| differs(&field)) {
+        if fields.iter().any(|field| differs(field)) {
             found.push(*fault_type);
         }
     }

@@ -10,7 +10,7 @@ use crate::snapshot::{Snapshot, condition, labels_match, list, text};
 pub(crate) fn check(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
     for service in snapshot.all("Service") {
         let selector = &service["spec"]["selector"];
-        if !selector.as_object().is_some_and(|selector| !selector.is_empty()) {
+        if selector.as_object().is_none_or(serde_json::Map::is_empty) {
             continue;
         }
         let pods: Vec<&Value> = snapshot.all("Pod").iter().filter(|pod| labels_match(selector, pod)).collect();
