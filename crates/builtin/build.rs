@@ -24,10 +24,23 @@ fn run() -> Result<()> {
     let root = Path::new(&variable("CARGO_MANIFEST_DIR")?).join("../..");
     let root = root.canonicalize().map_err(|error| format!("{}: {error}", root.display()))?;
     let out = PathBuf::from(variable("OUT_DIR")?);
-    for folder in ["wit", "failure-sdk", "guests", "failures", "agents"] {
-        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+    // Not the folders that hold these: cargo looks at everything below a folder, build output too.
+    for path in [
+        "wit",
+        "failures",
+        "agents",
+        "failure-sdk/Cargo.toml",
+        "failure-sdk/src",
+        "failure-sdk/macros/Cargo.toml",
+        "failure-sdk/macros/src",
+        "guests/Cargo.toml",
+        "guests/Cargo.lock",
+        "guests/steps",
+        "guests/shim",
+        "crates/builtin/build.rs",
+    ] {
+        println!("cargo::rerun-if-changed={}", root.join(path).display());
     }
-    println!("cargo::rerun-if-changed=build.rs");
 
     let folders = failures(&root)?;
     let coded: Vec<&str> =
@@ -131,9 +144,9 @@ fn library(code: &mut String, out: &Path, folders: &[(String, PathBuf)], coded: 
     Ok(())
 }
 
-/// What a component was made from is no part of the package.
+/// What a component was made from, and the component itself, are no part of the package's files.
 fn is_source(name: &str) -> bool {
-    matches!(name, "Cargo.toml" | "Cargo.lock") || name.starts_with("src/")
+    matches!(name, "Cargo.toml" | "Cargo.lock") || name.starts_with("src/") || name.ends_with(".wasm")
 }
 
 /// The SDK as it is laid out for a failure that stands alone: the crate with its macros, and the WIT beside it.
