@@ -103,7 +103,7 @@ params:
     let found = Metadata::parse(&Source::new("m", missing), Some("x")).expect_err("wrong");
     assert!(found.to_string().contains("`z` is required, but there is no such property"), "{found}");
     let found =
-        Metadata::parse(&Source::new("m", &missing.replace(", required: [z]", "")), Some("x")).expect_err("wrong");
+        Metadata::parse(&Source::new("m", missing.replace(", required: [z]", "")), Some("x")).expect_err("wrong");
     assert_errors(missing, &found, &["4:23 parameter `a` needs a default"]);
     assert!(ParamsSchema::try_from(json!({"type": "string"})).expect_err("no object").contains("type: object"));
 }
