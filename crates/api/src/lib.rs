@@ -1,1 +1,35 @@
-//! The one typed facade of CLI, desktop and server.
+//! The one typed facade under every surface: command line, desktop, server. It finds files, calls the engine and the
+//! store, and answers with data; it prints nothing and knows no terminal.
+
+mod agents;
+mod author;
+mod cluster;
+mod config;
+mod error;
+mod failures;
+mod git;
+mod harness;
+mod inspect;
+mod matrices;
+mod power;
+mod run;
+mod runs;
+mod schema;
+
+pub use ::author::Lang;
+pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested, probe};
+pub use author::{BuiltFailure, NewFailure};
+pub use catalog::{Capabilities, Inspection, Problem};
+pub use cluster::{RunningCluster, cluster_up};
+pub use config::{Config, Overrides};
+pub use engine::{Cancel, Canceller, Held, Interrupt, Listener};
+pub use error::ApiError;
+pub use failures::{FailureDetails, FailureEntry, FailureList, FailureRun};
+pub use harness::Harness;
+pub use inspect::{failures_inspect, grants_stanza};
+pub use matrices::{AgentPlan, Finding, Listing, PlannedCase, Validation};
+pub use power::rule_in_words;
+pub use run::{FailurePlan, Plan, RunFinished, RunInput};
+pub use runs::{StoredCase, StoredRun, StoredRunWithCases, StoredRuns};
+pub use schema::{SCHEMAS, schema};
+pub use yaml::{Diagnostic, Diagnostics, format_duration, parse_duration};

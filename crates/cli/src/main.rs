@@ -1,2 +1,57 @@
-//! harness-cli.
-fn main() {}
+//! `harness-cli`: the command line over crate api. It parses, prints and maps to exit codes; it decides nothing else.
+
+mod args;
+mod commands;
+mod interrupt;
+mod problem;
+mod progress;
+mod terminal;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::Cli;
+use terminal::{Terminal, complain};
+
+/// What Rust programs exit with after a panic; not in the contract, because it should not be seen.
+const BUG: u8 = 101;
+
+fn main() -> ExitCode {
+    std::panic::set_hook(Box::new(explain_panic));
+    let code = std::panic::catch_unwind(|| {
+        let cli = Cli::parse();
+        let terminal = Terminal::new(cli.global.color, cli.global.quiet, cli.global.verbose);
+        log(cli.global.verbose, terminal);
+        commands::run(cli, terminal).unwrap_or_else(|problem| {
+            problem.show(terminal);
+            problem.exit_code()
+        })
+    });
+    ExitCode::from(code.unwrap_or(BUG))
+}
+
+/// A panic in a case ends that case as an error; here it only gets words that a user can act on.
+fn explain_panic(info: &std::panic::PanicHookInfo<'_>) {
+    let place = info.location().map(|at| format!(" ({}:{})", at.file(), at.line())).unwrap_or_default();
+    let message = info.payload_as_str().unwrap_or("no message");
+    complain(&format!(
+        "This is a bug in the harness{place}: {message}\nPlease report it with the command that you ran."
+    ));
+}
+
+/// The program's own log, on standard error, for those who ask for it.
+fn log(verbose: u8, terminal: Terminal) {
+    let filter = match verbose {
+        0 | 1 => "warn",
+        2 => "info,hyper=warn,kube=warn,wasmtime=warn,cranelift=warn",
+        _ => "debug,hyper=info,kube=info,wasmtime=warn,cranelift=warn",
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("HARNESS_LOG").unwrap_or_else(|_| filter.into());
+    // A second subscriber cannot be there: this is the only place that sets one.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal.stderr_color)
+        .try_init();
+}

@@ -13,7 +13,7 @@ pub(crate) const TEMPORARY: &str = ".partial-";
 /// Writes a file so that readers, and a crash at any moment, see the old content or the new one: temporary file in the
 /// same folder, sync, rename, sync of the folder.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
-    let folder = path.parent().unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let mut file = tempfile::Builder::new()
         .prefix(TEMPORARY)
         .permissions(Permissions::from_mode(0o666)) // less what the umask takes, like any other file

@@ -1,0 +1,116 @@
+//! Where things are: what the caller says, then `harness.toml`, then the defaults.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use yaml::{Diagnostic, Source};
+
+use crate::ApiError;
+
+/// The file that is read where none is named.
+const FILE: &str = "harness.toml";
+/// The grants file that is used where `harness.toml` names none.
+const GRANTS: &str = "grants.yaml";
+
+/// What a caller may say; what it does not say comes from the configuration file or is the default.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// The configuration file; one that is named must be there.
+    pub config: Option<PathBuf>,
+    /// Where runs are stored.
+    pub results_dir: Option<PathBuf>,
+    /// Folders of failures.
+    pub failures_dirs: Vec<PathBuf>,
+    /// Folders of agent presets.
+    pub agents_dirs: Vec<PathBuf>,
+    /// The operator's grants.
+    pub grants: Option<PathBuf>,
+}
+
+/// Where things are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Where runs are stored; need not be there yet.
+    pub results_dir: PathBuf,
+    /// Folders of failures; all are there.
+    pub failures_dirs: Vec<PathBuf>,
+    /// Folders of agent presets; all are there.
+    pub agents_dirs: Vec<PathBuf>,
+    /// The operator's grants, where there are any.
+    pub grants: Option<PathBuf>,
+    /// Where compiled components are kept; none: nowhere.
+    pub cache_dir: Option<PathBuf>,
+    /// This program, for agent presets that say `$(harness)`.
+    pub harness_exe: PathBuf,
+}
+
+/// `harness.toml`. Paths in it are relative to its folder.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    results_dir: Option<PathBuf>,
+    failures_dirs: Option<Vec<PathBuf>>,
+    agents_dirs: Option<Vec<PathBuf>>,
+    grants: Option<PathBuf>,
+}
+
+impl Config {
+    /// Puts it together.
+    ///
+    /// # Errors
+    /// A configuration file that cannot be read, or a folder or file that was named and is not there.
+    pub fn load(said: Overrides) -> Result<Self, ApiError> {
+        let (file, folder) = read(said.config.as_deref())?;
+        let from_file = |path: PathBuf| folder.join(path);
+        let named_failures = dirs(said.failures_dirs, file.failures_dirs, &folder);
+        let named_agents = dirs(said.agents_dirs, file.agents_dirs, &folder);
+        let named_grants = said.grants.or_else(|| file.grants.map(from_file));
+        for dir in named_failures.iter().chain(&named_agents).flatten() {
+            if !dir.is_dir() {
+                return Err(ApiError::input(format!("the folder `{}` is not there", dir.display())));
+            }
+        }
+        if let Some(missing) = named_grants.iter().find(|path| !path.is_file()) {
+            return Err(ApiError::input(format!("the grants file `{}` is not there", missing.display())));
+        }
+        let there = |names: &[&str]| names.iter().map(|name| folder.join(name)).filter(|p| p.is_dir()).collect();
+        Ok(Self {
+            results_dir: said.results_dir.or_else(|| file.results_dir.map(from_file)).unwrap_or("results".into()),
+            failures_dirs: named_failures.unwrap_or_else(|| there(&["failures", "tests/failures"])),
+            agents_dirs: named_agents.unwrap_or_else(|| there(&["agents"])),
+            grants: named_grants.or_else(|| Some(folder.join(GRANTS)).filter(|path| path.is_file())),
+            cache_dir: cache_dir(),
+            harness_exe: std::env::current_exe().map_err(|e| ApiError::io("find", Path::new("this program"), e))?,
+        })
+    }
+}
+
+/// What was named: by the caller, or else in the file.
+fn dirs(said: Vec<PathBuf>, in_file: Option<Vec<PathBuf>>, folder: &Path) -> Option<Vec<PathBuf>> {
+    if said.is_empty() { in_file.map(|dirs| dirs.iter().map(|dir| folder.join(dir)).collect()) } else { Some(said) }
+}
+
+/// The file and the folder that its paths are relative to: an empty path where there is no file, so that paths stay as
+/// short as people wrote them.
+fn read(named: Option<&Path>) -> Result<(File, PathBuf), ApiError> {
+    let path = named.unwrap_or(Path::new(FILE));
+    if named.is_none() && !path.is_file() {
+        return Ok((File::default(), PathBuf::new()));
+    }
+    let source = Source::read(path)?;
+    let file = toml::from_str(&source.text).map_err(|error| {
+        let (message, span) = (error.message().to_owned(), error.span());
+        match span {
+            Some(span) => Diagnostic::new("config", &source, span, message),
+            None => Diagnostic::without_span("config", &source, message),
+        }
+    })?;
+    Ok((file, path.parent().unwrap_or(Path::new("")).to_owned()))
+}
+
+/// `$XDG_CACHE_HOME/harness` or `~/.cache/harness`.
+fn cache_dir() -> Option<PathBuf> {
+    let absolute = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
+    Some(base.join("harness"))
+}

@@ -1,0 +1,75 @@
+//! What every call shares: the configuration, and the libraries of failures and agents, read once and when needed.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use catalog::{Agents, Library};
+use engine::{Plugins, Setting};
+use gate::Grants;
+use plugin::{Host, HostConfig, Limits};
+use yaml::Source;
+
+use crate::{ApiError, Config};
+
+/// The facade.
+#[derive(Debug)]
+pub struct Harness {
+    pub(crate) config: Config,
+    library: OnceLock<Arc<Library>>,
+    agents: OnceLock<Arc<Agents>>,
+}
+
+impl Harness {
+    /// A facade over these folders. Reads nothing yet.
+    pub fn new(config: Config) -> Self {
+        Self { config, library: OnceLock::new(), agents: OnceLock::new() }
+    }
+
+    /// Where things are.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The failures: those inside the program, and those of the failures folders.
+    pub(crate) fn library(&self) -> &Arc<Library> {
+        self.library.get_or_init(|| Arc::new(Library::load(&self.config.failures_dirs, builtin::failures())))
+    }
+
+    /// The agents: those inside the program, and those of the agents folders.
+    pub(crate) fn agents(&self) -> &Arc<Agents> {
+        self.agents.get_or_init(|| Arc::new(Agents::load(&self.config.agents_dirs, builtin::agents())))
+    }
+
+    /// What the operator allows.
+    pub(crate) fn grants(&self) -> Result<Grants, ApiError> {
+        match &self.config.grants {
+            Some(path) => Ok(Grants::parse(&Source::read(path)?)?),
+            None => Ok(Grants::default()),
+        }
+    }
+
+    /// What the engine needs for any case.
+    pub(crate) fn setting(&self) -> Result<Setting, ApiError> {
+        Ok(Setting {
+            library: Arc::clone(self.library()),
+            agents: Arc::clone(self.agents()),
+            plugins: Plugins { host: self.host()?, steps: builtin::steps(), shim: builtin::shim() },
+            grants: Arc::new(self.grants()?),
+            harness_exe: self.config.harness_exe.clone(),
+        })
+    }
+}
+
+impl Harness {
+    /// What runs components.
+    pub(crate) fn host(&self) -> Result<Host, ApiError> {
+        let cache_dir = self.config.cache_dir.clone();
+        Host::new(HostConfig { cache_dir, limits: Limits::default() })
+            .map_err(|error| ApiError::input(format!("components cannot be run here: {error}")))
+    }
+}
+
+/// A path as people wrote it.
+pub(crate) fn shown(path: &Path) -> String {
+    path.display().to_string()
+}

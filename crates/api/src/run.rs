@@ -1,0 +1,189 @@
+//! Running a matrix.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use catalog::Capabilities;
+use engine::{Cancel, Listener, RunOptions, RunRequest};
+use model::RunDocument;
+use serde::Serialize;
+use store::{RunDir, Store, write_atomically};
+use yaml::Diagnostics;
+
+use crate::matrices::Checked;
+use crate::{ApiError, Harness, PlannedCase, StoredRunWithCases, git};
+
+/// What to run and how.
+#[derive(Clone, Debug, Default)]
+pub struct RunInput {
+    /// The matrix file.
+    pub matrix: PathBuf,
+    /// Only cases that match every one of these.
+    pub filter: Vec<String>,
+    /// Instead of the matrix's `repeats`.
+    pub repeat: Option<u32>,
+    /// Instead of the matrix's `timeout_per_test`.
+    pub timeout_per_test: Option<Duration>,
+    /// No new case after the first that did not pass.
+    pub fail_fast: bool,
+    /// 0 instead of 10 and 11.
+    pub exit_zero: bool,
+    /// Skipped cases do not count as unjudged.
+    pub allow_skipped: bool,
+    /// Where the JUnit report goes besides the run directory.
+    pub junit: Option<PathBuf>,
+}
+
+/// A run that has ended, by itself or by an interruption.
+#[derive(Debug)]
+pub struct RunFinished {
+    /// What `run --format json` prints.
+    pub document: RunDocument,
+    /// What could not be done after the run, though the run itself is stored.
+    pub warnings: Vec<String>,
+    stored: StoredRunWithCases,
+}
+
+impl RunFinished {
+    /// The summary for a terminal.
+    pub fn summary(&self, style: report::Style) -> String {
+        report::summary(self.stored.view(), style)
+    }
+}
+
+/// What a run would do.
+#[derive(Debug, Serialize)]
+pub struct Plan {
+    /// Name of the matrix.
+    pub matrix: String,
+    /// The cases, in the order in which they would run.
+    pub cases: Vec<PlannedCase>,
+    /// The failures of those cases.
+    pub failures: Vec<FailurePlan>,
+    /// What agents may do.
+    pub agent_access: String,
+    /// Warnings about the matrix.
+    #[serde(skip)]
+    pub warnings: Diagnostics,
+}
+
+/// What a failure may do.
+#[derive(Debug, Serialize)]
+pub struct FailurePlan {
+    /// As the matrix names it.
+    pub name: String,
+    /// The failure itself.
+    pub id: String,
+    /// `sha256:…` over the package.
+    pub digest: String,
+    /// It changes the cluster for all.
+    pub exclusive: bool,
+    /// What it declares that it needs.
+    pub capabilities: Capabilities,
+}
+
+impl Harness {
+    /// What a run would do. Runs nothing, writes nothing.
+    ///
+    /// # Errors
+    /// The matrix is invalid, or the filter selects nothing.
+    pub fn plan(&self, input: &RunInput) -> Result<Plan, ApiError> {
+        let mut checked = self.check(&input.matrix)?;
+        checked.matrix.execution.repeats = input.repeat.unwrap_or(checked.matrix.execution.repeats);
+        let listing = checked.listing(&input.filter)?;
+        let cases: Vec<PlannedCase> = listing.cases().collect();
+        if cases.is_empty() {
+            return Err(ApiError::NothingSelected(listing.all()));
+        }
+        let used = listing.matrix().failures.iter().filter(|f| cases.iter().any(|c| c.failure == f.name.as_str()));
+        let failures = used.filter_map(|used| {
+            let failure = self.library().get(used.id.as_str())?;
+            // With the parameters put in, as they would be checked in the run; the namespace is not known before.
+            let resolved = failure.resolve(&used.params, "$(case)").ok();
+            let declared = || failure.metadata.capabilities.clone();
+            Some(FailurePlan {
+                name: used.name.to_string(),
+                id: used.id.to_string(),
+                digest: failure.digest.clone(),
+                exclusive: failure.metadata.exclusive,
+                capabilities: resolved.map_or_else(declared, |resolved| resolved.capabilities),
+            })
+        });
+        Ok(Plan {
+            matrix: listing.matrix().name.to_string(),
+            failures: failures.collect(),
+            agent_access: listing.matrix().agent_access.clone().unwrap_or_else(|| "edit-case".to_owned()),
+            cases,
+            warnings: listing.warnings.clone(),
+        })
+    }
+
+    /// Runs a matrix to its end or until `cancel`. `warn` hears of what is odd in the matrix before anything is run.
+    ///
+    /// # Errors
+    /// Before anything is run: invalid input, nothing selected. After: results cannot be written.
+    pub async fn run(
+        &self,
+        input: RunInput,
+        warn: impl FnOnce(&Diagnostics),
+        listeners: Vec<Box<dyn Listener>>,
+        cancel: Cancel,
+    ) -> Result<RunFinished, ApiError> {
+        let Checked { mut matrix, bytes, warnings } = self.check(&input.matrix)?;
+        matrix.execution.repeats = input.repeat.unwrap_or(matrix.execution.repeats);
+        let all = matrix.case_count();
+        let setting = self.setting()?;
+        warn(&warnings);
+        let selection = engine::Selection::parse(&input.filter).map_err(|e| ApiError::Usage(e.to_string()))?;
+        if !matrix.cases().any(|case| selection.selects(&case)) {
+            return Err(ApiError::NothingSelected(all));
+        }
+        if let Some(path) = &input.junit {
+            // Better now than after an hour.
+            File::create(path).map_err(|error| ApiError::io("write", path, error))?;
+        }
+        let store = Store::open(&self.config.results_dir)?;
+        let options = RunOptions {
+            repeat: None,
+            timeout_per_test: input.timeout_per_test,
+            fail_fast: input.fail_fast,
+            exit_zero: input.exit_zero,
+            allow_skipped: input.allow_skipped,
+            filter: input.filter,
+            seed: None,
+            git_commit: std::env::current_dir().ok().and_then(|folder| git::commit(&folder)),
+        };
+        let request = RunRequest { matrix, matrix_bytes: bytes, setting, store: store.clone(), options };
+        let document = engine::run(request, listeners, cancel).await.map_err(|error| match error {
+            engine::EngineError::NothingSelected => ApiError::NothingSelected(all),
+            other => other.into(),
+        })?;
+        let run = store.run(document.run_id.as_str())?.file;
+        let stored = StoredRunWithCases { dir: document.dir.clone(), run, cases: document.cases.clone() };
+        let warnings = reports(&stored, input.junit.as_deref());
+        Ok(RunFinished { document, warnings, stored })
+    }
+}
+
+/// Writes the reports. The run itself is stored: what cannot be written now is a warning.
+fn reports(run: &StoredRunWithCases, junit: Option<&Path>) -> Vec<String> {
+    let dir = RunDir::at(PathBuf::from(&run.dir));
+    let mut warnings = Vec::new();
+    let mut write = |path: &Path, text: &str| {
+        if let Err(error) = write_atomically(path, text.as_bytes()) {
+            warnings.push(error.to_string());
+        }
+    };
+    write(&dir.report(), &report::markdown(run.view()));
+    match report::junit(run.view()) {
+        Ok(xml) => {
+            write(&dir.junit(), &xml);
+            if let Some(path) = junit {
+                write(path, &xml);
+            }
+        }
+        Err(error) => warnings.push(error.to_string()),
+    }
+    warnings
+}

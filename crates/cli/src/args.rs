@@ -1,0 +1,351 @@
+//! The command line: what can be written, and what its help says. No logic.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+/// Tests AI troubleshooting agents for Kubernetes: breaks clusters in known ways, lets agents work on them, judges what
+/// they said and did.
+#[derive(Debug, Parser)]
+#[command(
+    name = "harness-cli",
+    version,
+    max_term_width = 110,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// Where runs are stored [default: results]
+    #[arg(long, global = true, value_name = "DIR", env = "HARNESS_RESULTS_DIR")]
+    pub(crate) results_dir: Option<PathBuf>,
+    /// Folder of failures; repeatable [default: failures and, where it exists, tests/failures]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) failures_dir: Vec<PathBuf>,
+    /// Folder of agent presets; repeatable [default: agents]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub(crate) agents_dir: Vec<PathBuf>,
+    /// Configuration file [default: harness.toml, where it exists]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// When to use colours; NO_COLOR is respected
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub(crate) color: Color,
+    /// Tell more: -v phases, -vv the program's own log
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// Tell nothing but results and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal
+    Auto,
+    /// Everywhere
+    Always,
+    /// Nowhere
+    Never,
+}
+
+/// How results are printed on standard output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    #[default]
+    Human,
+    /// For programs
+    Json,
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Output {
+    /// How to print the result
+    #[arg(long, value_name = "FORMAT", default_value = "human")]
+    pub(crate) format: Format,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a matrix: every failure on every cluster with every agent
+    #[command(after_help = RUN_HELP)]
+    Run(Box<Run>),
+    /// Check a matrix: every error at once, and which executor each agent gets
+    Validate {
+        /// The matrix
+        matrix: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// List the cases of a matrix, one a line, in the order in which they run
+    List {
+        /// The matrix
+        matrix: PathBuf,
+        /// Only cases that match; see `run --help`
+        #[arg(long, value_name = "EXPR")]
+        filter: Vec<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look at failures, write new ones, try them out
+    #[command(subcommand)]
+    Failures(Failures),
+    /// Look at agents, try them out
+    #[command(subcommand)]
+    Agents(Agents),
+    /// Look at what was run
+    #[command(subcommand)]
+    Runs(Runs),
+    /// Clusters by themselves
+    #[command(subcommand)]
+    Cluster(Cluster),
+    /// Print the JSON Schema of a file format
+    Schema {
+        /// The format
+        #[arg(value_parser = clap::builder::PossibleValuesParser::new(api::SCHEMAS))]
+        name: String,
+    },
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// The built-in rule-based agent
+    #[command(hide = true)]
+    Triage,
+    /// The built-in agent that does nothing
+    #[command(hide = true)]
+    Idle,
+    /// Stands before an agent that is tried: writes down what it finds, then becomes the agent
+    #[command(hide = true)]
+    Probe {
+        /// Where to write it
+        seen: PathBuf,
+        /// The agent's command
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<String>,
+    },
+}
+
+const RUN_HELP: &str = "\
+Filters:
+  KEY=GLOB with the keys cluster, failure, agent and case, or a bare GLOB over case ids
+  (<cluster>--<failure>--<agent>). A case runs when every filter matches it.
+
+Exit codes:
+  0          what `accept` asks holds; without it, every case that counts passed
+  1          the matrix or another input is invalid; nothing was run
+  2          wrong usage
+  10         a case failed, or timed out by the agent's doing, or `accept` is not met
+  11         a case could not be judged
+  12         a cluster could not be put back
+  13         the filter selected nothing
+  130, 143   interrupted by SIGINT, SIGTERM";
+
+#[derive(Args, Debug)]
+pub(crate) struct Run {
+    /// The matrix
+    pub(crate) matrix: PathBuf,
+    /// Stream the logs of agents and failures to standard error
+    #[arg(long)]
+    pub(crate) follow: bool,
+    /// Only cases that match; repeatable
+    #[arg(long, value_name = "EXPR")]
+    pub(crate) filter: Vec<String>,
+    /// How often each case is run, instead of what the matrix says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) repeat: Option<u32>,
+    /// Time for the agent in each case, as in 90s or 10m, instead of what the matrix says
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_per_test: Option<Duration>,
+    /// Write the JUnit report here too
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
+    /// Start no new case after the first that did not pass
+    #[arg(long)]
+    pub(crate) fail_fast: bool,
+    /// Exit with 0 even when cases failed or could not be judged
+    #[arg(long)]
+    pub(crate) exit_zero: bool,
+    /// Skipped cases do not count as unjudged
+    #[arg(long)]
+    pub(crate) allow_skipped: bool,
+    /// The operator's grants, instead of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
+    /// Print the cases and what failures may do to the cluster; run nothing, write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[arg(long, value_name = "N", hide = true, value_parser = later)]
+    pub(crate) retries: Option<String>,
+    #[arg(long, value_name = "N", hide = true, value_parser = later)]
+    pub(crate) parallel_clusters: Option<String>,
+    #[arg(long, value_name = "PARTITION", hide = true, value_parser = later)]
+    pub(crate) partition: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Failures {
+    /// List the failures that are there
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show one failure: what it does, what it may do, how it is recognised
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Look into a .wasm file without running any of its code
+    Inspect {
+        /// The file
+        file: PathBuf,
+        /// Print the stanza for the grants file that allows it what it declares
+        #[arg(long)]
+        grants: bool,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Begin a new failure: a folder that builds and runs as it stands
+    New {
+        /// Its id, as in `oom-killed`
+        id: String,
+        #[arg(long, value_name = "LANG", value_parser = language, help = "What it is written in: yaml, rust or script")]
+        lang: api::Lang,
+        /// The folder to make it in [default: the first failures folder]
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
+    /// Build a failure: one .wasm file with everything in it
+    Build {
+        /// Its folder
+        #[arg(default_value = ".")]
+        dir: PathBuf,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Break an embedded cluster with one failure, hold it broken, put it back
+    Run(FailuresRun),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct FailuresRun {
+    /// Its id
+    pub(crate) id: String,
+    /// A parameter; repeatable. The value is JSON, or text where it is none
+    #[arg(long = "param", value_name = "K=V")]
+    pub(crate) params: Vec<String>,
+    /// How long to hold it broken; prints KUBECONFIG=<path> so that one can look
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) hold: Option<Duration>,
+    #[arg(long, value_name = "FILE", hide = true, value_parser = later)]
+    pub(crate) kubeconfig: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Agents {
+    /// List the agents that are there
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show one agent's preset
+    Show {
+        /// Its id
+        id: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Try an agent on one easy case: its task, environment, answer and usage
+    Test {
+        /// Its id
+        id: String,
+        /// Time for the agent
+        #[arg(long, value_name = "DUR", value_parser = duration)]
+        timeout_per_test: Option<Duration>,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Runs {
+    /// List the runs, newest first
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show a run, or one of its cases
+    Show {
+        /// A run id, a unique prefix of one, or `latest`
+        run: String,
+        /// A case id, or a part of one
+        case: Option<String>,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Print the report of a run as Markdown
+    Report {
+        /// A run id, a unique prefix of one, or `latest`
+        run: String,
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cluster {
+    /// Start an embedded cluster and keep it up until interrupted
+    ///
+    /// Prints one line KUBECONFIG=<path> on standard output when it is ready.
+    Up {
+        /// Where to write the kubeconfig [default: a temporary file]
+        #[arg(long, value_name = "FILE")]
+        kubeconfig: Option<PathBuf>,
+    },
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    api::parse_duration(text)
+}
+
+const LATER: &str = "not available in this version";
+
+/// The languages of the contract; those that cannot be written yet say so.
+fn language(text: &str) -> Result<api::Lang, String> {
+    match text.parse() {
+        Ok(language) => Ok(language),
+        Err(_) if ["c", "js", "python"].contains(&text) => Err(LATER.to_owned()),
+        Err(_) => Err("write yaml, rust or script".to_owned()),
+    }
+}
+
+/// Options of the contract that come in a later version: known, so that the error can say so.
+fn later(_: &str) -> Result<String, String> {
+    Err(LATER.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

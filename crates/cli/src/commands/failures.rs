@@ -1,0 +1,165 @@
+//! `failures list|show|inspect|new|build|run`
+
+use std::fmt::Write;
+use std::path::Path;
+
+use api::{Cancel, Capabilities, FailureDetails, FailureEntry, FailureRun, Harness, Held, Inspection};
+use report::{Cell, one_line, table};
+use serde_json::Value;
+
+use super::{runtime, show};
+use crate::args::{Failures, FailuresRun, Output};
+use crate::interrupt;
+use crate::problem::{Problem, diagnostics};
+use crate::terminal::{Terminal, print};
+
+pub(crate) fn run(harness: &Harness, command: Failures, terminal: Terminal) -> Result<u8, Problem> {
+    match command {
+        Failures::List { output } => {
+            let list = harness.failures_list();
+            for problem in list.problems {
+                diagnostics(&problem.diagnostics, terminal);
+            }
+            show(&list.failures, output, |failures| entries(failures))
+        }
+        Failures::Show { id, output } => show(&harness.failures_show(&id)?, output, details),
+        Failures::Inspect { file, grants, output } => inspect(&file, grants, output),
+        Failures::New { id, lang, dir } => {
+            let made = harness.failures_new(&id, lang, dir.as_deref())?;
+            print(&format!("{}\n", made.folder.display()))?;
+            for command in &made.next {
+                terminal.say(&format!("next: {command}"));
+            }
+            Ok(0)
+        }
+        Failures::Build { dir, output } => {
+            let tell = |line: &str| terminal.say(line);
+            show(&harness.failures_build(&dir, tell)?, output, |built| format!("{}\n", built.file.display()))
+        }
+        Failures::Run(args) => hold(harness, args, terminal),
+    }
+}
+
+fn entries(failures: &[FailureEntry]) -> String {
+    let mut rows = vec![["ID", "VERSION", "KIND", "SEVERITY", "ORIGIN", "NAME"].map(Cell::plain).to_vec()];
+    for failure in failures {
+        rows.push(
+            [&failure.id, &failure.version, &failure.kind, &failure.severity, &failure.origin, &failure.name]
+                .map(|text| Cell::plain(one_line(text)))
+                .to_vec(),
+        );
+    }
+    table(&rows, "")
+}
+
+fn details(failure: &FailureDetails) -> String {
+    let metadata = &failure.metadata;
+    let text = |key: &str| metadata[key].as_str().unwrap_or_default();
+    let mut out = String::new();
+    let _ = writeln!(out, "{} {}: {}", failure.id, text("version"), one_line(text("name")));
+    let _ = writeln!(out, "{}\n", one_line(text("description")));
+    let mut rows = Vec::new();
+    let mut fact = |name: &str, value: String| rows.push(vec![Cell::plain(name), Cell::plain(one_line(&value))]);
+    fact("kind", failure.kind.clone());
+    fact("origin", failure.origin.clone());
+    fact("digest", failure.digest.clone());
+    fact("severity", text("severity").to_owned());
+    fact("expected", text("expected_duration").to_owned());
+    fact("fault type", metadata["ground_truth"]["fault_type"].as_str().unwrap_or("not declared").to_owned());
+    fact("symptoms", names(&metadata["symptoms"]));
+    fact("health", names(&metadata["health"]));
+    for (name, schema) in metadata["params"]["properties"].as_object().into_iter().flatten() {
+        fact("parameter", format!("{name} = {}", schema["default"]));
+    }
+    out.push_str(&table(&rows, ""));
+    let _ = writeln!(out, "\nIt may:");
+    out.push_str(&powers(&failure.capabilities));
+    out
+}
+
+fn names(list: &Value) -> String {
+    let names: Vec<&str> = list.as_array().into_iter().flatten().filter_map(|one| one["name"].as_str()).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+}
+
+/// What capabilities allow, one line a rule.
+pub(super) fn powers(capabilities: &Capabilities) -> String {
+    let mut out = String::new();
+    for rule in &capabilities.rules {
+        let _ = writeln!(out, "  {}", one_line(&api::rule_in_words(rule)));
+    }
+    for name in &capabilities.unsafe_ {
+        let _ = writeln!(out, "  unsafe: {name}");
+    }
+    if out.is_empty() { "  nothing beyond its workload\n".to_owned() } else { out }
+}
+
+fn inspect(file: &Path, grants: bool, output: Output) -> Result<u8, Problem> {
+    let inspection = api::failures_inspect(file)?;
+    if grants {
+        print(&api::grants_stanza(&inspection)?)?;
+        return Ok(0);
+    }
+    show(&inspection, output, inspected)
+}
+
+fn inspected(inspection: &Inspection) -> String {
+    let mut rows = Vec::new();
+    let mut fact = |name: &str, value: &str| rows.push(vec![Cell::plain(name), Cell::plain(one_line(value))]);
+    fact("file", &inspection.path.to_string_lossy());
+    fact("size", &format!("{} bytes", inspection.size));
+    fact("digest", &inspection.digest);
+    fact("world", inspection.world);
+    inspection.imports.iter().for_each(|import| fact("import", import));
+    inspection.foreign_imports.iter().for_each(|import| fact("not offered", import));
+    inspection.exports.iter().for_each(|export| fact("export", export));
+    inspection.files.iter().for_each(|(name, size)| fact("contains", &format!("{name} ({size} bytes)")));
+    inspection.problems.iter().for_each(|problem| fact("problem", problem));
+    let facts = table(&rows, "");
+    let Some(metadata) = &inspection.parsed else {
+        let why = if inspection.metadata.is_some() {
+            "Its metadata cannot be used."
+        } else {
+            "It carries no metadata: it was never packed by `harness-cli failures build`."
+        };
+        return format!("{facts}\n{why}\n");
+    };
+    let title = format!("{} {}: {}", metadata.id, metadata.version, one_line(&metadata.name));
+    let description = one_line(&metadata.description);
+    format!("{title}\n{description}\n\n{facts}\nIt may:\n{}", powers(&metadata.capabilities))
+}
+
+fn hold(harness: &Harness, args: FailuresRun, terminal: Terminal) -> Result<u8, Problem> {
+    let run = FailureRun { id: args.id, params: args.params, hold: args.hold };
+    let code = runtime()?.block_on(async {
+        let (canceller, cancel) = Cancel::new();
+        interrupt::listen(canceller, "Interrupted: putting everything back. Once more to leave at once.")?;
+        Ok::<u8, Problem>(harness.failures_run(run, |held| tell(held, terminal), cancel).await?)
+    })?;
+    Ok(code)
+}
+
+fn tell(held: Held, terminal: Terminal) {
+    match held {
+        Held::Prepared(namespace) => terminal.say(&format!("Healthy in namespace {namespace}.")),
+        Held::Induced => terminal.say("Induced; waiting for its symptoms."),
+        Held::Witnessed(witness) => {
+            for symptom in witness.symptoms {
+                let object = symptom.object.unwrap_or_default();
+                terminal.say(&format!("Symptom {} seen at {}.", one_line(&symptom.name), one_line(&object)));
+            }
+            terminal.say(&format!("Witnessed; health broken: {}.", one_line(&witness.health_broken.join(", "))));
+        }
+        Held::Ready(path) => {
+            // The line is for scripts that wait for it; when nobody reads it, the hold goes on all the same.
+            let _ = print(&format!("KUBECONFIG={path}\n"));
+        }
+        Held::StopFailed(error) => terminal.say(&format!("`stop` failed: {}", one_line(&error))),
+        Held::PutBack(leaks) if leaks.is_empty() => terminal.say("Everything is put back."),
+        Held::PutBack(leaks) => {
+            for leak in leaks {
+                terminal.say(&format!("Left behind: {} ({})", one_line(&leak.object), one_line(&leak.what)));
+            }
+        }
+    }
+}

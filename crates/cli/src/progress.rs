@@ -1,0 +1,150 @@
+//! What people see while a run goes on, on standard error: a redrawn line on a terminal, plain lines elsewhere.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use api::Listener;
+use indicatif::{ProgressBar, ProgressStyle};
+use model::{CaseId, Event, EventKind, LogStream, Outcome};
+use report::{Style, colored, duration, one_line, printable};
+
+use crate::terminal::{Terminal, complain};
+
+/// Makes the listeners that a run gets.
+pub(crate) fn listeners(terminal: Terminal, follow: bool) -> Vec<Box<dyn Listener>> {
+    let mut listeners: Vec<Box<dyn Listener>> = Vec::new();
+    if follow {
+        listeners.push(Box::new(Follow));
+    }
+    match terminal {
+        Terminal { quiet: true, .. } => {}
+        // A redrawn line and streaming logs would overwrite each other.
+        Terminal { live: true, verbose: 0, .. } if !follow => listeners.push(Box::new(Live::new(terminal))),
+        _ => listeners.push(Box::new(Plain { terminal, finished: 0, total: 0 })),
+    }
+    listeners
+}
+
+/// One line for each finished case; with `-v` the phases too.
+struct Plain {
+    terminal: Terminal,
+    finished: u64,
+    total: u64,
+}
+
+impl Listener for Plain {
+    fn event(&mut self, event: &Event) {
+        match &event.event {
+            EventKind::RunStarted { total, dir, .. } => {
+                self.total = *total;
+                complain(&format!("Running {total} cases, results in {dir}"));
+            }
+            EventKind::PhaseFinished { phase, result, duration_ms, message } if self.terminal.verbose > 0 => {
+                let case = event.case.as_ref().map_or("", CaseId::as_str);
+                let why = message.as_ref().map(|m| format!(": {}", one_line(m))).unwrap_or_default();
+                complain(&format!("      {case} {phase} {result} {}{why}", duration(*duration_ms)));
+            }
+            _ => {
+                if let Some(line) = finished_line(event, self.terminal.stderr_color) {
+                    complain(&line);
+                }
+            }
+        }
+        if let EventKind::CaseFinished { finished, .. } = event.event {
+            self.finished = finished;
+        }
+    }
+}
+
+/// `[3/8] passed  local--oom-killed--triage  4.2s`
+fn finished_line(event: &Event, color: bool) -> Option<String> {
+    let case = event.case.as_ref()?;
+    let style = Style { color, ..Style::default() };
+    let word = |outcome: Outcome| colored(outcome, outcome.as_str(), style);
+    match &event.event {
+        EventKind::CaseFinished { outcome, control, message, duration_ms, finished, total, .. } => {
+            let width = total.to_string().len();
+            let note = if *control { " (control)" } else { "" };
+            let why = if message.is_empty() || *control { String::new() } else { format!("  {}", one_line(message)) };
+            let took = duration(*duration_ms);
+            Some(format!("[{finished:>width$}/{total}] {}  {case}{note}  {took}{why}", word(*outcome)))
+        }
+        EventKind::CaseRevised { outcome, message, .. } => {
+            Some(format!("  now  {}  {case}  {}", word(*outcome), one_line(message)))
+        }
+        _ => None,
+    }
+}
+
+/// The line of the case that is running, with its phase, redrawn; finished cases above it.
+struct Live {
+    terminal: Terminal,
+    bar: ProgressBar,
+    running: VecDeque<CaseId>,
+    phase: &'static str,
+    counted: String,
+}
+
+impl Live {
+    fn new(terminal: Terminal) -> Self {
+        let bar = ProgressBar::new(0);
+        // The template is a constant: it is either right always or never.
+        if let Ok(style) = ProgressStyle::with_template("{spinner} [{pos}/{len}] {msg} {elapsed}") {
+            bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
+        }
+        bar.enable_steady_tick(Duration::from_millis(120));
+        Self { terminal, bar, running: VecDeque::new(), phase: "", counted: String::new() }
+    }
+
+    fn draw(&self) {
+        let case = self.running.front().map_or("", CaseId::as_str);
+        let separator = if self.phase.is_empty() { "" } else { " · " };
+        self.bar.set_message(format!("{case}{separator}{}{}", self.phase, self.counted));
+    }
+}
+
+impl Listener for Live {
+    fn event(&mut self, event: &Event) {
+        match &event.event {
+            EventKind::RunStarted { total, .. } => self.bar.set_length(*total),
+            EventKind::CaseStarted { .. } => {
+                self.running.extend(event.case.clone());
+                self.phase = "";
+            }
+            EventKind::PhaseStarted { phase } => self.phase = phase.as_str(),
+            EventKind::CaseFinished { finished, .. } => {
+                self.running.retain(|case| Some(case) != event.case.as_ref());
+                self.bar.set_position(*finished);
+            }
+            EventKind::RunFinished { .. } => return self.bar.finish_and_clear(),
+            _ => {}
+        }
+        if let Some(line) = finished_line(event, self.terminal.stderr_color) {
+            self.bar.println(line);
+        }
+        self.draw();
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        // Also when the run ends by an error: the cursor is left on a line of its own.
+        self.bar.finish_and_clear();
+    }
+}
+
+/// Log lines as they come, each after who wrote it.
+struct Follow;
+
+impl Listener for Follow {
+    fn event(&mut self, event: &Event) {
+        let (Some(case), EventKind::Log { stream, line }) = (&event.case, &event.event) else { return };
+        let who = match stream {
+            LogStream::AgentStdout => "agent",
+            LogStream::AgentStderr => "agent!",
+            LogStream::Failure => "failure",
+            LogStream::Harness => "harness",
+        };
+        complain(&format!("{} {who}: {}", case.as_str().replace("--", "/"), printable(line)));
+    }
+}
