@@ -83,7 +83,7 @@ pub(crate) fn measure(runtime: &Runtime) -> Result<Vec<Measured>, String> {
 
     let instantiating =
         repeat(500, || runtime.block_on(plugin.metadata()).map(|_| ()).map_err(|error| error.to_string()))?;
-    let template = call(&failure)?;
+    let template = runtime.block_on(async { call(&failure) })?;
     let calling = repeat(500, || {
         runtime.block_on(async {
             let induced = plugin.induce(template.clone()).await.map_err(|error| error.to_string())?;
