@@ -48,14 +48,11 @@ impl Provisioner for EmbeddedProvisioner {
             let server = cluster.clone();
             let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
                 let server = server.clone();
-                async move {
-                    let response = server.handle(request, Identity::admin()).await;
-                    Ok::<_, BoxError>(response.map(kube::client::Body::wrap_body))
-                }
+                async move { Ok::<_, BoxError>(server.handle(request, Identity::admin()).await) }
             });
             Ok(Cluster {
                 kind: ClusterKind::Embedded,
-                upstream: tower::util::BoxCloneSyncService::new(service),
+                upstream: gate::upstream(kube::Client::new(service, "default")),
                 clock,
                 endpoints: Endpoints::default(),
                 _owned: Some(Box::new(cluster)),

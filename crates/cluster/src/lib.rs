@@ -17,8 +17,11 @@ pub use embedded_provisioner::EmbeddedProvisioner;
 #[derive(Debug, thiserror::Error)]
 pub enum ProvisionError {
     /// The matrix names a provisioner that this version does not have.
-    #[error("provisioner `{0}` is not available in this version; available: {}", PROVISIONERS.join(", "))]
-    Unknown(String),
+    #[error("provisioner `{name}` is not available in this version; available: {}", PROVISIONERS.join(", "))]
+    Unknown {
+        /// As the matrix names it.
+        name: String,
+    },
     /// The template is none that the provisioner has.
     #[error("provisioner `{provisioner}` has no template `{template}`; it has: {available}")]
     Template {
@@ -53,7 +56,7 @@ pub trait Provisioner: Debug + Send + Sync {
 pub fn provisioner(name: &str, template: Option<&str>) -> Result<Arc<dyn Provisioner>, ProvisionError> {
     match name {
         "embedded" => Ok(Arc::new(EmbeddedProvisioner::for_template(template)?)),
-        other => Err(ProvisionError::Unknown(other.to_owned())),
+        other => Err(ProvisionError::Unknown { name: other.to_owned() }),
     }
 }
 

@@ -63,3 +63,86 @@ fn accepted(cases: &[&CaseFile], accept: &Accept) -> bool {
     let least = accept.min_pass_rate.unwrap_or(1.0);
     enough && agents.values().all(|(passed, judged)| rate(*passed, *judged) >= least)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn case(agent: &str, outcome: Outcome, class: Option<Class>) -> CaseFile {
+        serde_json::from_value(json!({
+            "schema": 1, "id": format!("local--f--{agent}"), "cluster": "local", "cluster_kind": "embedded",
+            "failure": "f", "agent": agent, "repeat": 1, "attempt": 1, "control": false, "outcome": outcome,
+            "class": class, "status": outcome.status(class), "message": "",
+            "started_at": "2026-11-21T10:00:00Z", "finished_at": "2026-11-21T10:00:01Z", "duration_ms": 1000,
+            "phases": [], "witness": null, "gated": true,
+            "isolation": {"home": true, "environment": true, "process_tree": true, "landlock": false},
+            "answer": {"parsed": null, "error": null}, "verdict": null,
+            "usage": {"source": "unknown", "input_tokens": null, "output_tokens": null, "turns": null, "cost_usd": null},
+            "gate": {"requests": 0, "mutations": 0, "denials": 0}, "leaks": [], "artifacts": []
+        }))
+        .expect("a case file")
+    }
+
+    fn leaked(mut case: CaseFile) -> CaseFile {
+        case.leaks =
+            vec![model::Leak { object: "v1 Namespace c-1".into(), what: "left_over".into(), evidence: Vec::new() }];
+        case
+    }
+
+    fn control(mut case: CaseFile) -> CaseFile {
+        case.control = true;
+        case
+    }
+
+    const PASSED: (Outcome, Option<Class>) = (Outcome::Passed, None);
+    const FAILED: (Outcome, Option<Class>) = (Outcome::Failed, Some(Class::Agent));
+    const LATE: (Outcome, Option<Class>) = (Outcome::TimedOut, Some(Class::Agent));
+    const INVALID: (Outcome, Option<Class>) = (Outcome::Invalid, Some(Class::Test));
+    const SKIPPED: (Outcome, Option<Class>) = (Outcome::Skipped, Some(Class::Test));
+
+    fn code(cases: &[(Outcome, Option<Class>)]) -> u8 {
+        let cases: Vec<CaseFile> = cases.iter().map(|(outcome, class)| case("a", *outcome, *class)).collect();
+        exit_code_of(&cases, None, &RunOptions::default(), None)
+    }
+
+    #[test]
+    fn without_accept_every_case_that_counts_must_pass() {
+        assert_eq!(code(&[]), 0);
+        assert_eq!(code(&[PASSED, PASSED]), 0);
+        assert_eq!(code(&[PASSED, INVALID]), 11);
+        assert_eq!(code(&[PASSED, SKIPPED]), 11);
+        assert_eq!(code(&[FAILED, INVALID]), 10, "a failure outweighs what could not be judged");
+        assert_eq!(code(&[LATE]), 10);
+        assert_eq!(code(&[(Outcome::TimedOut, Some(Class::Infrastructure))]), 11);
+    }
+
+    #[test]
+    fn controls_never_decide() {
+        let cases = [case("a", PASSED.0, PASSED.1), control(case("idle", FAILED.0, FAILED.1))];
+        assert_eq!(exit_code_of(&cases, None, &RunOptions::default(), None), 0);
+    }
+
+    #[test]
+    fn a_leak_outweighs_everything_even_exit_zero() {
+        let cases = [leaked(control(case("idle", FAILED.0, FAILED.1))), case("a", FAILED.0, FAILED.1)];
+        let options = RunOptions { exit_zero: true, ..RunOptions::default() };
+        assert_eq!(exit_code_of(&cases, None, &options, Some(Interrupt::Sigint)), 12);
+    }
+
+    #[test]
+    fn an_interruption_outweighs_failures() {
+        let cases = [case("a", FAILED.0, FAILED.1)];
+        assert_eq!(exit_code_of(&cases, None, &RunOptions::default(), Some(Interrupt::Sigint)), 130);
+        assert_eq!(exit_code_of(&cases, None, &RunOptions::default(), Some(Interrupt::Sigterm)), 143);
+    }
+
+    #[test]
+    fn options_soften() {
+        let skipped = [case("a", SKIPPED.0, SKIPPED.1)];
+        let allow = RunOptions { allow_skipped: true, ..RunOptions::default() };
+        assert_eq!(exit_code_of(&skipped, None, &allow, None), 0);
+        let zero = RunOptions { exit_zero: true, ..RunOptions::default() };
+        assert_eq!(exit_code_of(&[case("a", FAILED.0, FAILED.1)], None, &zero, None), 0);
+    }
+}

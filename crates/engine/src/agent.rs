@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use catalog::AgentPreset;
 use executor::agent::{AgentResult, AgentRun};
-use executor::process::Stream;
+use executor::{Exit, Stream};
 use jiff::Timestamp;
+use judge::Ending;
 use model::{AnswerSlot, Endpoints, FAULT_TYPES, LogStream, Objective, Party, SCHEMA, Task};
 
 use crate::logs::CaseLogs;
@@ -58,12 +59,11 @@ pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Wat
         .setting
         .grants
         .agent_policy(call.access, &scene.namespace)
-        .map_err(|error| End::infrastructure(error.to_string()))?;
+        .map_err(|error| End::test(error.to_string()))?;
     let _wall_time = scene.clock.keep_wall_time().await;
     let endpoint = scene
         .gate
         .serve(Party::Agent, Arc::new(policy))
-        .await
         .map_err(|error| End::infrastructure(format!("the gate's proxy: {error}")))?;
     let logs = Arc::clone(&call.logs);
     let run = AgentRun {
@@ -84,11 +84,23 @@ pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Wat
             logs.line(stream, line);
         }),
     };
-    let cancel = call.cancel.clone();
-    let interrupted = async move { drop(cancel.wait().await) };
-    let result = watches.pump_while(executor::agent::run(run, interrupted)).await;
+    let result = watches.pump_while(executor::agent::run(run, call.cancel.raised())).await;
     endpoint.shutdown().await;
     Ok(result)
+}
+
+/// How the agent ended, as the judge asks it.
+pub(crate) fn ending(result: &AgentResult) -> Ending {
+    if let Some(why) = &result.unavailable {
+        return Ending::Unavailable(why.clone());
+    }
+    match &result.exit {
+        Exit::Code(code) => Ending::Exited(*code),
+        Exit::Signal(signal) => Ending::Signalled(*signal),
+        Exit::TimedOut => Ending::TimedOut,
+        Exit::Cancelled => Ending::Cancelled,
+        Exit::NotStarted(why) => Ending::NotStarted(why.clone()),
+    }
 }
 
 /// The task as the agent reads it; the executor fills in the path of the answer.

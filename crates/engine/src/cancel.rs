@@ -32,10 +32,10 @@ pub struct Canceller(watch::Sender<Option<Interrupt>>);
 impl Canceller {
     /// Interrupts whatever holds the other end. The first interrupt counts.
     pub fn interrupt(&self, by: Interrupt) {
-        self.0.send_if_modified(|flag| {
-            let first = flag.is_none();
-            flag.get_or_insert(by);
-            first
+        self.0.send_if_modified(|first| {
+            let raised = first.is_none();
+            first.get_or_insert(by);
+            raised
         });
     }
 }
@@ -56,10 +56,18 @@ impl Cancel {
         *self.0.borrow()
     }
 
+    /// The same as a future of its own that tells nothing but that it is time to end.
+    pub fn raised(&self) -> impl Future<Output = ()> + Send + use<> {
+        let cancel = self.clone();
+        async move {
+            cancel.wait().await;
+        }
+    }
+
     /// Resolves once interrupted; never when nobody can interrupt any more.
     pub async fn wait(&self) -> Interrupt {
-        let mut flag = self.0.clone();
-        let seen = flag.wait_for(Option::is_some).await.ok().and_then(|v| *v);
+        let mut by = self.0.clone();
+        let seen = by.wait_for(Option::is_some).await.ok().and_then(|v| *v);
         match seen {
             Some(by) => by,
             None => std::future::pending().await,

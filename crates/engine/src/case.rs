@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{AgentPreset, Failure};
+use catalog::{AgentPreset, Failure, GroundTruth};
 use cluster::Provisioner;
 use executor::agent::AgentResult;
 use futures::FutureExt;
@@ -14,7 +14,7 @@ use judge::{Mitigation, ScoreInput};
 use model::{CaseFile, Objective, Phase, PhaseResult};
 use serde_json::Value;
 
-use crate::agent::{AgentCall, let_in};
+use crate::agent::{AgentCall, ending, let_in};
 use crate::dispatcher::Dispatcher;
 use crate::logs::CaseLogs;
 use crate::record::{End, Identity, Record};
@@ -55,7 +55,10 @@ impl std::fmt::Debug for CaseRequest {
 /// Leads a case through its life. Whatever goes wrong is in the file that comes back.
 pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
     let mut record = Record::new(request.identity.clone(), request.dispatcher.clone());
-    let missing = missing_programs(&request.failure).or_else(|| executor::agent::missing(&request.preset));
+    let missing = match missing_programs(&request.failure) {
+        None => executor::agent::missing(&request.preset).await,
+        missing => missing,
+    };
     if let Some(missing) = missing {
         return record.finish(End::skipped(missing));
     }
@@ -211,7 +214,7 @@ async fn judge(
     let mitigation = mitigation(request.objective, scene, watches, counts.mutations > 0).await;
     let verdict = judge::score(&ScoreInput {
         objective: request.objective,
-        ground_truth: &scene.resolved.ground_truth,
+        ground_truth: scene.resolved.ground_truth.as_ref(),
         answer: &record.answer,
         mitigation,
         records: &records,
@@ -221,7 +224,7 @@ async fn judge(
         finished_at: agent.finished_at,
         usage: &record.usage,
     });
-    let (outcome, class, message) = judge::decide(&verdict, &agent.ending());
+    let (outcome, class, message) = judge::decide(&verdict, &ending(&agent));
     record.verdict = Some(verdict);
     record.end(phase, PhaseResult::Ok, None).await;
     Ok(End { outcome, class, message })
@@ -232,7 +235,11 @@ async fn mitigation(objective: Objective, scene: &Scene, watches: &mut Watches, 
     if objective == Objective::Diagnose {
         return Mitigation::NotAsked;
     }
-    if scene.resolved.ground_truth.is_none() && watches.was_unhealthy() {
+    if !scene.checks.declares_health() {
+        return Mitigation::Unknown("the failure declares no health check".into());
+    }
+    let healthy_from_the_start = scene.resolved.ground_truth.as_ref().is_some_and(GroundTruth::is_none);
+    if healthy_from_the_start && watches.was_unhealthy() {
         return Mitigation::NotHealthy("health did not hold all the time although nothing was wrong".into());
     }
     if !touched && !watches.observer.holds_now() {

@@ -28,25 +28,20 @@ pub(crate) enum ObjectError {
 }
 
 /// Finds and makes objects. Kinds are asked for once.
-#[derive(Debug)]
 pub(crate) struct Objects {
     client: Client,
     kinds: Mutex<HashMap<(String, String), (ApiResource, Scope)>>,
 }
 
-impl std::fmt::Display for Objects {
+impl std::fmt::Debug for Objects {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("objects")
+        f.debug_struct("Objects").finish_non_exhaustive()
     }
 }
 
 impl Objects {
     pub(crate) fn new(client: Client) -> Self {
         Self { client, kinds: Mutex::new(HashMap::new()) }
-    }
-
-    pub(crate) fn client(&self) -> &Client {
-        &self.client
     }
 
     /// Where objects of this kind live. `namespace` counts for namespaced kinds only; none means all namespaces.

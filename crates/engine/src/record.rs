@@ -20,10 +20,6 @@ pub(crate) struct End {
 }
 
 impl End {
-    pub(crate) fn passed() -> Self {
-        Self { outcome: Outcome::Passed, class: None, message: String::new() }
-    }
-
     pub(crate) fn skipped(message: impl Into<String>) -> Self {
         Self { outcome: Outcome::Skipped, class: Some(Class::Test), message: message.into() }
     }

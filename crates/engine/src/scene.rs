@@ -91,14 +91,11 @@ impl Scene {
         let checks = Checks::compile(&resolved).map_err(|error| End::test(format!("checks: {error}")))?;
         let plugin = setting.plugins.load(&failure).map_err(|error| End::test(error.to_string()))?;
         let sink = Arc::clone(&logs);
-        let gate = Gate::new(GateConfig {
-            upstream: cluster.upstream.clone(),
-            namespace: namespace.clone(),
-            sink: Arc::new(move |record| sink.request(record)),
-        })
-        .map_err(|error| End::infrastructure(format!("the gate: {error}")))?;
+        let sink = Arc::new(move |record| sink.request(record));
+        let gate = Gate::new(GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink));
         let granted = setting.grants.failure(failure.id().as_str(), &failure.digest, &cluster_name);
-        let plugin_policy = Arc::new(granted.effective(&resolved.capabilities, &namespace));
+        let subject = format!("failure `{}`", failure.id());
+        let plugin_policy = Arc::new(granted.effective(&resolved.capabilities, &namespace).with_subject(subject));
         let host = Objects::new(gate.client(Party::Host, Arc::new(Policy::everything())));
         let mut scene = Self {
             clock: Arc::clone(&cluster.clock),
@@ -128,7 +125,6 @@ impl Scene {
         let endpoint = self
             .gate
             .serve(Party::Script, Arc::clone(&self.plugin_policy))
-            .await
             .map_err(|error| End::infrastructure(format!("the gate's proxy: {error}")))?;
         let logs = Arc::clone(&self.logs);
         let script = Script::lay_out(
@@ -233,12 +229,7 @@ impl Scene {
         Witness {
             kind: if declared { WitnessKind::Host } else { WitnessKind::None },
             symptoms: observer.symptoms(),
-            health_broken: observer
-                .health(self.clock.now())
-                .into_iter()
-                .filter(|state| !state.holds)
-                .map(|state| state.name)
-                .collect(),
+            health_broken: observer.health_broken(),
         }
     }
 

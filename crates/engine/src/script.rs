@@ -89,22 +89,19 @@ impl ScriptRunner for Script {
         let package = self.folder.path().join("package");
         let on_line = Arc::clone(&self.on_line);
         let spec = ProcessSpec {
-            program: package.join("induce.sh"),
             args,
             env: self.env.clone(),
-            cwd: package,
-            stdin: None,
-            deadline: Instant::now() + self.time_limit,
             grace: GRACE,
             keep_output: KEPT_OUTPUT,
             on_line: Arc::new(move |_: Stream, line: &str| on_line(line)),
+            ..ProcessSpec::new(package.join("induce.sh"), package, Instant::now() + self.time_limit)
         };
-        let cancel = self.cancel.clone();
+        let cancel = self.cancel.raised();
         async move {
-            let result = process::run(spec, async move { drop(cancel.wait().await) }).await;
+            let result = process::run(spec, cancel).await;
             let code = match result.exit {
                 Exit::Code(code) => code,
-                Exit::Signal(signal) => return Err(ScriptError(format!("induce.sh was ended by signal {signal}"))),
+                Exit::Signal(signal) => 128 + signal,
                 Exit::TimedOut => return Err(ScriptError("induce.sh did not end in its time".into())),
                 Exit::Cancelled => return Err(ScriptError("the run was interrupted".into())),
                 Exit::NotStarted(why) => return Err(ScriptError(format!("induce.sh could not be started: {why}"))),

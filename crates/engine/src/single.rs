@@ -118,7 +118,6 @@ async fn broken(
     let endpoint = scene
         .gate
         .serve(Party::Host, Arc::new(gate::Policy::everything()))
-        .await
         .map_err(|error| End::infrastructure(format!("the gate's proxy: {error}")))?;
     tell(Held::Ready(endpoint.kubeconfig().to_owned()));
     watches.pump_while(release).await;

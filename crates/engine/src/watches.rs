@@ -143,17 +143,15 @@ impl Watches {
             Some(at) if at > now => self.clock.sleep_until(at),
             _ => Box::pin(std::future::pending()),
         };
-        let next = async {
-            match self.streams.next().await {
-                Some(item) => item,
-                None => std::future::pending().await,
-            }
+        // There is always a stream: those of `OWNERS` never end.
+        let item = match select(self.streams.next(), timer).await {
+            Either::Left((Some(item), _)) => item,
+            Either::Left((None, timer)) => return timer.await,
+            Either::Right(_) => return,
         };
-        if let Either::Left(((number, event), _)) = select(std::pin::pin!(next), timer).await {
-            match event {
-                Ok(event) => self.take(number, event),
-                Err(error) => tracing::debug!(%error, number, "a watch broke; it is opened again"),
-            }
+        match item {
+            (number, Ok(event)) => self.take(number, event),
+            (number, Err(error)) => tracing::debug!(%error, number, "a watch broke; it is opened again"),
         }
     }
 
