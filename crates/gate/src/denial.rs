@@ -80,10 +80,12 @@ impl Denial {
         }
         let named = if a.name.is_empty() { String::new() } else { format!(" \"{}\"", a.name) };
         let subject = format!("{}{named}", a.qualified_resource());
-        if let Lack::Hazards(words) = &self.lack
-            && words.iter().any(|w| matches!(w, Hazard::PrivilegedPods | Hazard::HostPath | Hazard::HostNamespaces))
-        {
-            return format!("{subject} is forbidden: violates PodSecurity \"baseline:latest\": {}", join(words));
+        let violated = self.violated_pod_standards();
+        if !violated.is_empty() {
+            return format!(
+                "{subject} is forbidden: violates PodSecurity \"baseline:latest\": {}",
+                violated.join(", ")
+            );
         }
         let scope = if a.namespace.is_empty() {
             "at the cluster scope".to_owned()
@@ -94,6 +96,18 @@ impl Denial {
         format!(
             "{subject} is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"{group}\" {scope}"
         )
+    }
+
+    /// The checks of the Pod Security Standards, as their admission plugin names them.
+    fn violated_pod_standards(&self) -> Vec<&'static str> {
+        let Lack::Hazards(words) = &self.lack else { return Vec::new() };
+        let name = |word: &Hazard| match word {
+            Hazard::PrivilegedPods => Some("privileged"),
+            Hazard::HostPath => Some("hostPath volumes"),
+            Hazard::HostNamespaces => Some("host namespaces"),
+            _ => None,
+        };
+        words.iter().filter_map(name).collect()
     }
 
     /// One line for the record: what is missing, without who asked.

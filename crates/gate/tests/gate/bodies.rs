@@ -207,3 +207,14 @@ async fn dry_runs_are_no_mutations() {
         .expect("infallible");
     assert!(seen.last().mutation);
 }
+
+#[tokio::test]
+async fn agents_hear_of_pod_security_in_its_own_words() {
+    let (gate, _) = gate();
+    let body = json!({"metadata": {"name": "a"}, "spec": {"hostNetwork": true, "containers": []}}).to_string();
+    let r = request("POST", PODS, Some("application/json"), body.as_bytes());
+    let response = gate.service(Party::Agent, policy(&[])).oneshot(r).await.expect("infallible");
+    assert_eq!(response.status(), 403);
+    let message = body_of(response).await["message"].clone();
+    assert_eq!(message, json!("pods is forbidden: violates PodSecurity \"baseline:latest\": host namespaces"));
+}
