@@ -232,7 +232,7 @@ const FAMILIES: &[Family] = &[
     Family {
         registry: "docker.io",
         repository: "local/web",
-        tags: |tag| matches!(tag, "1" | "2"),
+        tags: |tag| matches!(tag, "1" | "2" | "3"),
         entrypoint: &[],
         cmd: &["httpd", "-f", "-p", "8080", "-h", "/www"],
         working_dir: "/",

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use simulation::resources::{ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES};
 use simulation::{Change, Controller, World};
 
-use crate::fields::{after, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number, owner_reference, put, seconds, split_key, text, truth, uid};
+use crate::fields::{
+    after, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number, owner_reference, put,
+    seconds, split_key, text, truth, uid,
+};
 use crate::selector;
 
 const NAME: &str = "endpointslice-controller";
@@ -30,7 +33,10 @@ impl Controller for Endpoints {
     fn observe(&mut self, world: &mut dyn World, change: &Change) {
         match change {
             Change::Added(r, service) | Change::Modified(r, _, service) if *r == SERVICES => {
-                self.services.entry(namespace(service).to_owned()).or_default().insert(name(service).to_owned(), Arc::clone(service));
+                self.services
+                    .entry(namespace(service).to_owned())
+                    .or_default()
+                    .insert(name(service).to_owned(), Arc::clone(service));
                 enqueue(world, service);
             }
             Change::Deleted(r, service) if *r == SERVICES => {
@@ -49,7 +55,11 @@ impl Controller for Endpoints {
                 self.affected(world, pod, None);
             }
             Change::Deleted(r, slice) if *r == ENDPOINT_SLICES => {
-                let service = slice.pointer("/metadata/labels").and_then(|l| l.get(OF_SERVICE)).and_then(Value::as_str).unwrap_or_default();
+                let service = slice
+                    .pointer("/metadata/labels")
+                    .and_then(|l| l.get(OF_SERVICE))
+                    .and_then(Value::as_str)
+                    .unwrap_or_default();
                 if let Some(service) = self.services.get(namespace(slice)).and_then(|s| s.get(service)) {
                     enqueue(world, service);
                 }
@@ -74,7 +84,15 @@ fn enqueue(world: &mut dyn World, service: &Value) {
 impl Endpoints {
     fn pod(&mut self, world: &mut dyn World, pod: &Arc<Value>, old: Option<&Arc<Value>>) {
         self.pods.entry(namespace(pod).to_owned()).or_default().insert(name(pod).to_owned(), Arc::clone(pod));
-        let seen = |pod: &Value| (is_ready(pod), is_deleting(pod), is_terminal(pod), text(pod, "/status/podIP").to_owned(), pod.pointer("/metadata/labels").cloned());
+        let seen = |pod: &Value| {
+            (
+                is_ready(pod),
+                is_deleting(pod),
+                is_terminal(pod),
+                text(pod, "/status/podIP").to_owned(),
+                pod.pointer("/metadata/labels").cloned(),
+            )
+        };
         if old.is_none_or(|old| seen(old) != seen(pod)) {
             self.affected(world, pod, old);
         }
@@ -82,7 +100,11 @@ impl Endpoints {
 
     fn affected(&self, world: &mut dyn World, pod: &Value, old: Option<&Arc<Value>>) {
         for service in self.services.get(namespace(pod)).into_iter().flat_map(BTreeMap::values) {
-            let Some(wanted) = service.pointer("/spec/selector").filter(|s| s.as_object().is_some_and(|m| !m.is_empty())) else { continue };
+            let Some(wanted) =
+                service.pointer("/spec/selector").filter(|s| s.as_object().is_some_and(|m| !m.is_empty()))
+            else {
+                continue;
+            };
             let hit = |pod: &Value| selector::map_matches(wanted, pod.pointer("/metadata/labels"));
             if hit(pod) || old.is_some_and(|old| hit(old)) {
                 enqueue(world, service);
@@ -98,7 +120,11 @@ impl Endpoints {
             .get(namespace(service))
             .into_iter()
             .flat_map(BTreeMap::values)
-            .filter(|pod| selector::map_matches(wanted, pod.pointer("/metadata/labels")) && !text(pod, "/status/podIP").is_empty() && !is_terminal(pod))
+            .filter(|pod| {
+                selector::map_matches(wanted, pod.pointer("/metadata/labels"))
+                    && !text(pod, "/status/podIP").is_empty()
+                    && !is_terminal(pod)
+            })
             .cloned()
             .collect();
         // Pods that resolve a named port differently are in slices of their own.
@@ -123,12 +149,16 @@ impl Endpoints {
             .filter(|slice| {
                 let labels = slice.pointer("/metadata/labels");
                 let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
-                label(OF_SERVICE) == Some(name(service)) && label("endpointslice.kubernetes.io/managed-by") == Some("endpointslice-controller.k8s.io")
+                label(OF_SERVICE) == Some(name(service))
+                    && label("endpointslice.kubernetes.io/managed-by") == Some("endpointslice-controller.k8s.io")
             })
             .collect();
         for slice in existing {
             // The slice with the same ports is kept, whatever its endpoints are.
-            let at = wanted.iter().position(|(ports, _)| slice.get("ports").unwrap_or(&Value::Null) == ports).or((!wanted.is_empty()).then_some(0));
+            let at = wanted
+                .iter()
+                .position(|(ports, _)| slice.get("ports").unwrap_or(&Value::Null) == ports)
+                .or((!wanted.is_empty()).then_some(0));
             match at {
                 Some(at) => {
                     let (ports, endpoints) = wanted.remove(at);
@@ -136,18 +166,28 @@ impl Endpoints {
                     put(&mut changed, &["endpoints"], list_or_null(endpoints));
                     put(&mut changed, &["ports"], ports);
                     if changed != *slice {
-                        put(&mut changed, &["metadata", "annotations", "endpoints.kubernetes.io/last-change-trigger-time"], json!(now));
+                        put(
+                            &mut changed,
+                            &["metadata", "annotations", "endpoints.kubernetes.io/last-change-trigger-time"],
+                            json!(now),
+                        );
                         // A conflict or deletion comes back as a change.
                         let _ = world.update(&ENDPOINT_SLICES, changed, MANAGER);
                     }
                 }
                 None => {
-                    let _ = world.delete(&ENDPOINT_SLICES, namespace(&slice), name(&slice), simulation::Deletion::default());
+                    let _ = world.delete(
+                        &ENDPOINT_SLICES,
+                        namespace(&slice),
+                        name(&slice),
+                        simulation::Deletion::default(),
+                    );
                 }
             }
         }
         for (ports, endpoints) in wanted {
-            let mut labels = service.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+            let mut labels =
+                service.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
             put(&mut labels, &[OF_SERVICE], json!(name(service)));
             put(&mut labels, &["endpointslice.kubernetes.io/managed-by"], json!("endpointslice-controller.k8s.io"));
             if text(service, "/spec/clusterIP") == "None" {
@@ -183,7 +223,9 @@ fn ports_for(service: &Value, pod: &Value) -> Value {
                 Err(_) => items(pod, "/spec/containers")
                     .iter()
                     .flat_map(|c| items(c, "/ports"))
-                    .find(|p| text(p, "/name") == wanted && matches!(text(p, "/protocol"), "" | "TCP") == (protocol == "TCP"))
+                    .find(|p| {
+                        text(p, "/name") == wanted && matches!(text(p, "/protocol"), "" | "TCP") == (protocol == "TCP")
+                    })
                     .and_then(|p| number(p, "/containerPort")),
             },
             Some(value) => value.as_i64().map(|n| if n == 0 { number(port, "/port").unwrap_or(0) } else { n }),
@@ -222,7 +264,11 @@ fn mirror(world: &mut dyn World, service: &Arc<Value>, pods: &[Arc<Value>]) {
             "targetRef": {"kind": "Pod", "namespace": namespace(pod), "name": name(pod), "uid": uid(pod)},
         });
         let subset = subsets.entry(ports.to_string()).or_insert_with(|| (ports, Vec::new(), Vec::new()));
-        if is_ready(pod) || truth(service, "/spec/publishNotReadyAddresses") { subset.1.push(address) } else { subset.2.push(address) }
+        if is_ready(pod) || truth(service, "/spec/publishNotReadyAddresses") {
+            subset.1.push(address)
+        } else {
+            subset.2.push(address)
+        }
     }
     let subsets: Vec<Value> = subsets
         .into_values()
@@ -254,7 +300,9 @@ fn mirror(world: &mut dyn World, service: &Arc<Value>, pods: &[Arc<Value>]) {
     let current = world.get(&ENDPOINTS, namespace(service), name(service));
     let mut object = match &current {
         Some(current) => (**current).clone(),
-        None => json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name(service), "namespace": namespace(service), "labels": labels}}),
+        None => {
+            json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name(service), "namespace": namespace(service), "labels": labels}})
+        }
     };
     if subsets.is_empty() {
         crate::fields::remove(&mut object, &["subsets"]);

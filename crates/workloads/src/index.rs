@@ -33,7 +33,8 @@ impl Owned {
 
     /// What this owner controls, by name.
     pub(crate) fn of(&self, owner: &str) -> Vec<Arc<Value>> {
-        let mut found: Vec<Arc<Value>> = self.by_owner.get(owner).into_iter().flat_map(|o| o.values().cloned()).collect();
+        let mut found: Vec<Arc<Value>> =
+            self.by_owner.get(owner).into_iter().flat_map(|o| o.values().cloned()).collect();
         found.sort_by(|a, b| crate::fields::name(a).cmp(crate::fields::name(b)));
         found
     }

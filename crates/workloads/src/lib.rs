@@ -34,7 +34,8 @@ pub struct NodeConfig {
 
 impl Default for NodeConfig {
     fn default() -> Self {
-        let images = ["busybox:1.36", "busybox:latest", "local/web:1", "registry.k8s.io/pause:3.10"].map(str::to_owned).to_vec();
+        let images =
+            ["busybox:1.36", "busybox:latest", "local/web:1", "registry.k8s.io/pause:3.10"].map(str::to_owned).to_vec();
         Self { nodes: 1, cpus: 2, memory_kib: 24_684_092, pods: 110, first_address: [10, 88, 0, 1], images }
     }
 }

@@ -11,8 +11,8 @@ use simulation::resources::{PODS, REPLICA_SETS};
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, between, condition, controller_of, is_active, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number,
-    owner_reference, put, seconds, split_key, text, time, uid,
+    after, between, condition, controller_of, is_active, is_deleting, is_ready, is_terminal, items, key, millis, name,
+    namespace, number, owner_reference, put, seconds, split_key, text, time, uid,
 };
 use crate::index::Owned;
 use crate::selector;
@@ -37,7 +37,9 @@ impl Controller for ReplicaSets {
 
     fn observe(&mut self, world: &mut dyn World, change: &Change) {
         match change {
-            Change::Added(r, object) | Change::Modified(r, _, object) if *r == REPLICA_SETS => enqueue(world, &key(object), millis(3)),
+            Change::Added(r, object) | Change::Modified(r, _, object) if *r == REPLICA_SETS => {
+                enqueue(world, &key(object), millis(3))
+            }
             Change::Deleted(r, object) if *r == REPLICA_SETS => {
                 self.failures.remove(&key(object));
             }
@@ -116,8 +118,11 @@ impl ReplicaSets {
         for pod in self.pods.of(uid(set)) {
             if is_active(&pod) && !selector::matches(wanted, pod.pointer("/metadata/labels")) {
                 let mut changed = (*pod).clone();
-                let owners: Vec<Value> =
-                    items(&pod, "/metadata/ownerReferences").iter().filter(|o| text(o, "/uid") != uid(set)).cloned().collect();
+                let owners: Vec<Value> = items(&pod, "/metadata/ownerReferences")
+                    .iter()
+                    .filter(|o| text(o, "/uid") != uid(set))
+                    .cloned()
+                    .collect();
                 put(&mut changed, &["metadata", "ownerReferences"], Value::Array(owners));
                 if world.update(&PODS, changed, MANAGER).is_ok() {
                     self.pods.take(&pod);
@@ -129,7 +134,8 @@ impl ReplicaSets {
         }
         for pod in world.list(&PODS, Some(namespace(set))) {
             let labels = pod.pointer("/metadata/labels");
-            if controller_of(&pod).is_none() && is_active(&pod) && labels.is_some() && selector::matches(wanted, labels) {
+            if controller_of(&pod).is_none() && is_active(&pod) && labels.is_some() && selector::matches(wanted, labels)
+            {
                 let mut changed = (*pod).clone();
                 let mut owners = items(&pod, "/metadata/ownerReferences").to_vec();
                 owners.push(owner_reference(&REPLICA_SETS, set));
@@ -148,7 +154,8 @@ impl ReplicaSets {
             return self.create(world, set, (wanted - active.len()).min(500));
         }
         let mut ranked: Vec<&Arc<Value>> = active.iter().collect();
-        let related = |pod: &Value| active.iter().filter(|p| text(p, "/spec/nodeName") == text(pod, "/spec/nodeName")).count();
+        let related =
+            |pod: &Value| active.iter().filter(|p| text(p, "/spec/nodeName") == text(pod, "/spec/nodeName")).count();
         let now = world.now();
         if active.len() > wanted {
             let ranks: HashMap<&str, usize> = ranked.iter().map(|pod| (uid(pod), related(pod))).collect();
@@ -188,7 +195,14 @@ impl ReplicaSets {
         None
     }
 
-    fn status(&mut self, world: &mut dyn World, set: &Arc<Value>, pods: &[Arc<Value>], active: &[Arc<Value>], failure: Option<&String>) {
+    fn status(
+        &mut self,
+        world: &mut dyn World,
+        set: &Arc<Value>,
+        pods: &[Arc<Value>],
+        active: &[Arc<Value>],
+        failure: Option<&String>,
+    ) {
         // Read again: the deployment controller may have written meanwhile.
         let Some(current) = world.get(&REPLICA_SETS, namespace(set), name(set)) else { return };
         if uid(&current) != uid(set) {
@@ -196,7 +210,8 @@ impl ReplicaSets {
         }
         let now = world.now();
         let wanted = current.pointer("/spec/template/metadata/labels").cloned().unwrap_or_else(|| json!({}));
-        let labelled = active.iter().filter(|pod| selector::map_matches(&wanted, pod.pointer("/metadata/labels"))).count();
+        let labelled =
+            active.iter().filter(|pod| selector::map_matches(&wanted, pod.pointer("/metadata/labels"))).count();
         let ready = active.iter().filter(|pod| is_ready(pod)).count();
         let pause = Duration::from_secs(number(&current, "/spec/minReadySeconds").unwrap_or(0).max(0) as u64);
         let mut available = 0;
@@ -212,7 +227,9 @@ impl ReplicaSets {
         let mut status = json!({
             "replicas": active.len(), "terminatingReplicas": terminating, "observedGeneration": number(set, "/metadata/generation").unwrap_or(1),
         });
-        for (field, value) in [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)] {
+        for (field, value) in
+            [("fullyLabeledReplicas", labelled), ("readyReplicas", ready), ("availableReplicas", available)]
+        {
             if value > 0 {
                 put(&mut status, &[field], json!(value));
             }
@@ -221,9 +238,13 @@ impl ReplicaSets {
             Some(message) => {
                 let old = condition(&current, "ReplicaFailure");
                 let at = old.map_or_else(|| seconds(now), |c| text(c, "/lastTransitionTime").to_owned());
-                put(&mut status, &["conditions"], json!([{
-                    "type": "ReplicaFailure", "status": "True", "lastTransitionTime": at, "reason": "FailedCreate", "message": message,
-                }]));
+                put(
+                    &mut status,
+                    &["conditions"],
+                    json!([{
+                        "type": "ReplicaFailure", "status": "True", "lastTransitionTime": at, "reason": "FailedCreate", "message": message,
+                    }]),
+                );
             }
             None => {}
         }
@@ -248,9 +269,13 @@ fn deletion_order(a: &Value, b: &Value, ranks: &HashMap<&str, usize>, now: Times
         "Unknown" => 1,
         _ => 2,
     };
-    let cost = |pod: &Value| text(pod, "/metadata/annotations/controller.kubernetes.io~1pod-deletion-cost").parse::<i64>().unwrap_or(0);
+    let cost = |pod: &Value| {
+        text(pod, "/metadata/annotations/controller.kubernetes.io~1pod-deletion-cost").parse::<i64>().unwrap_or(0)
+    };
     let rank = |pod: &Value| ranks.get(uid(pod)).copied().unwrap_or(0);
-    let restarts = |pod: &Value| items(pod, "/status/containerStatuses").iter().filter_map(|s| number(s, "/restartCount")).max().unwrap_or(0);
+    let restarts = |pod: &Value| {
+        items(pod, "/status/containerStatuses").iter().filter_map(|s| number(s, "/restartCount")).max().unwrap_or(0)
+    };
     // Ages are compared by their logarithm, so that a second more or less does not decide.
     let bucket = |at: Timestamp| between(at, now).as_secs().checked_ilog2().unwrap_or(0);
     let ready_since = |pod: &Value| condition(pod, "Ready").map_or(now, |c| time(c, "/lastTransitionTime"));
@@ -262,6 +287,8 @@ fn deletion_order(a: &Value, b: &Value, ranks: &HashMap<&str, usize>, now: Times
         .then_with(|| rank(b).cmp(&rank(a)))
         .then_with(|| if is_ready(a) { bucket(ready_since(a)).cmp(&bucket(ready_since(b))) } else { Ordering::Equal })
         .then_with(|| restarts(b).cmp(&restarts(a)))
-        .then_with(|| bucket(time(a, "/metadata/creationTimestamp")).cmp(&bucket(time(b, "/metadata/creationTimestamp"))))
+        .then_with(|| {
+            bucket(time(a, "/metadata/creationTimestamp")).cmp(&bucket(time(b, "/metadata/creationTimestamp")))
+        })
         .then_with(|| uid(a).cmp(uid(b)))
 }

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use simulation::resources::{NODES, PERSISTENT_VOLUME_CLAIMS, PODS};
 use simulation::{Change, Controller, Occurrence, World};
 
-use crate::fields::{after, entries, is_deleting, is_terminal, items, key, millis, name, namespace, number, put, seconds, split_key, text, truth, uid};
+use crate::fields::{
+    after, entries, is_deleting, is_terminal, items, key, millis, name, namespace, number, put, seconds, split_key,
+    text, truth, uid,
+};
 use crate::{quantity, selector};
 
 const NAME: &str = "default-scheduler";
@@ -48,7 +51,9 @@ impl Controller for Scheduler {
             }
             Change::Added(r, node) | Change::Modified(r, _, node) if *r == NODES => {
                 let same = |old: &Arc<Value>| {
-                    ["/spec", "/metadata/labels", "/status/allocatable"].iter().all(|p| old.pointer(p) == node.pointer(p))
+                    ["/spec", "/metadata/labels", "/status/allocatable"]
+                        .iter()
+                        .all(|p| old.pointer(p) == node.pointer(p))
                 };
                 let unchanged = self.nodes.get(name(node)).is_some_and(same);
                 self.nodes.insert(name(node).to_owned(), Arc::clone(node));
@@ -87,7 +92,9 @@ impl Scheduler {
     fn pod(&mut self, world: &mut dyn World, old: Option<&Arc<Value>>, pod: &Arc<Value>) {
         let node = text(pod, "/spec/nodeName");
         if node.is_empty() {
-            let changed = old.is_none_or(|old| old.get("spec") != pod.get("spec") || old.pointer("/metadata/labels") != pod.pointer("/metadata/labels"));
+            let changed = old.is_none_or(|old| {
+                old.get("spec") != pod.get("spec") || old.pointer("/metadata/labels") != pod.pointer("/metadata/labels")
+            });
             if changed && wants_node(pod) {
                 let at = after(world.now(), millis(5));
                 world.wake_at(NAME, key(pod), at);
@@ -117,7 +124,8 @@ impl Scheduler {
     fn retry(&mut self, world: &mut dyn World) {
         let now = world.now();
         for (key, tries) in &self.waiting {
-            let pause = PAUSE.saturating_mul(1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX)).min(PAUSE_MOST);
+            let pause =
+                PAUSE.saturating_mul(1_u32.checked_shl(tries.saturating_sub(1)).unwrap_or(u32::MAX)).min(PAUSE_MOST);
             let soon = if *tries <= 1 { millis(20) } else { pause };
             world.wake_at(NAME, key.clone(), after(now, soon));
         }
@@ -153,7 +161,15 @@ impl Scheduler {
                 self.by_node.entry(node.clone()).or_default().insert(uid(&bound).to_owned());
                 self.placed.insert(uid(&bound).to_owned(), bound);
                 let message = format!("Successfully assigned {}/{} to {node}", namespace(pod), name(pod));
-                world.event(Occurrence { regarding: pod, field_path: None, warning: false, reason: "Scheduled", message, component: NAME, host: None });
+                world.event(Occurrence {
+                    regarding: pod,
+                    field_path: None,
+                    warning: false,
+                    reason: "Scheduled",
+                    message,
+                    component: NAME,
+                    host: None,
+                });
             }
             return;
         }
@@ -180,21 +196,33 @@ impl Scheduler {
             }
             format!("0/{total} nodes are available: {}.", parts.join(", "))
         };
-        format!("0/{total} nodes are available: {}. no new claims to deallocate, preemption: {preemption}", parts.join(", "))
+        format!(
+            "0/{total} nodes are available: {}. no new claims to deallocate, preemption: {preemption}",
+            parts.join(", ")
+        )
     }
 
     fn unschedulable(&mut self, world: &mut dyn World, pod: &Arc<Value>, message: String) {
         world.event(Occurrence {
-            regarding: pod, field_path: None, warning: true, reason: "FailedScheduling", message: message.clone(), component: NAME, host: None,
+            regarding: pod,
+            field_path: None,
+            warning: true,
+            reason: "FailedScheduling",
+            message: message.clone(),
+            component: NAME,
+            host: None,
         });
         let now = world.now();
         let tries = self.waiting.entry(key(pod)).or_default();
         *tries = tries.saturating_add(1);
         world.wake_at(NAME, key(pod), after(now, FLUSH));
         let old = crate::fields::condition(pod, "PodScheduled");
-        let since = old.filter(|c| text(c, "/status") == "False").map_or_else(|| seconds(now), |c| text(c, "/lastTransitionTime").to_owned());
+        let since = old
+            .filter(|c| text(c, "/status") == "False")
+            .map_or_else(|| seconds(now), |c| text(c, "/lastTransitionTime").to_owned());
         let mut changed = (**pod).clone();
-        let mut conditions: Vec<Value> = items(pod, "/status/conditions").iter().filter(|c| text(c, "/type") != "PodScheduled").cloned().collect();
+        let mut conditions: Vec<Value> =
+            items(pod, "/status/conditions").iter().filter(|c| text(c, "/type") != "PodScheduled").cloned().collect();
         conditions.push(json!({
             "type": "PodScheduled", "observedGeneration": number(pod, "/metadata/generation").unwrap_or(1), "status": "False",
             "lastProbeTime": null, "lastTransitionTime": since, "reason": "Unschedulable", "message": message,
@@ -218,9 +246,10 @@ fn refusals(pod: &Value, node: &Value, pods: &[&Arc<Value>], scheduler: &Schedul
     if truth(node, "/spec/unschedulable") && !tolerates_key(pod, "node.kubernetes.io/unschedulable") {
         return one("node(s) were unschedulable", false);
     }
-    let untolerated = items(node, "/spec/taints")
-        .iter()
-        .any(|taint| matches!(text(taint, "/effect"), "NoSchedule" | "NoExecute") && !items(pod, "/spec/tolerations").iter().any(|t| tolerates(t, taint)));
+    let untolerated = items(node, "/spec/taints").iter().any(|taint| {
+        matches!(text(taint, "/effect"), "NoSchedule" | "NoExecute")
+            && !items(pod, "/spec/tolerations").iter().any(|t| tolerates(t, taint))
+    });
     if untolerated {
         return one("node(s) had untolerated taint(s)", false);
     }
@@ -262,7 +291,8 @@ pub(crate) fn affinity_matches(pod: &Value, node: &Value) -> bool {
     {
         return false;
     }
-    let terms = items(pod, "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms");
+    let terms =
+        items(pod, "/spec/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms");
     terms.is_empty()
         || terms.iter().any(|term| {
             let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
@@ -285,7 +315,9 @@ fn ports_clash(pod: &Value, pods: &[&Arc<Value>]) -> bool {
     let any = |ip: &str| ip.is_empty() || ip == "0.0.0.0";
     host_ports(pod).any(|(port, protocol, ip)| {
         pods.iter().any(|other| {
-            host_ports(other).any(|(p, proto, other_ip)| p == port && proto == protocol && (any(ip) || any(other_ip) || ip == other_ip))
+            host_ports(other).any(|(p, proto, other_ip)| {
+                p == port && proto == protocol && (any(ip) || any(other_ip) || ip == other_ip)
+            })
         })
     })
 }
@@ -293,7 +325,10 @@ fn ports_clash(pod: &Value, pods: &[&Arc<Value>]) -> bool {
 /// What a pod asks for of a resource: the sum of its containers, at least the largest init container.
 pub(crate) fn request(pod: &Value, resource: &str) -> i128 {
     let of = |container: &Value| {
-        let field = container.pointer("/resources/requests").or_else(|| container.pointer("/resources/limits")).and_then(|r| r.get(resource));
+        let field = container
+            .pointer("/resources/requests")
+            .or_else(|| container.pointer("/resources/limits"))
+            .and_then(|r| r.get(resource));
         field.and_then(quantity::milli).unwrap_or(0)
     };
     let mut sum: i128 = items(pod, "/spec/containers").iter().map(of).sum();
@@ -310,7 +345,9 @@ pub(crate) fn request(pod: &Value, resource: &str) -> i128 {
 
 fn resources(pod: &Value, node: &Value, pods: &[&Arc<Value>]) -> Vec<NodeRefusal> {
     let mut lacking = Vec::new();
-    let allocatable = |resource: &str| node.pointer("/status/allocatable").and_then(|a| a.get(resource)).and_then(quantity::milli).unwrap_or(0);
+    let allocatable = |resource: &str| {
+        node.pointer("/status/allocatable").and_then(|a| a.get(resource)).and_then(quantity::milli).unwrap_or(0)
+    };
     if (pods.len() as i128 + 1) * 1000 > allocatable("pods") {
         lacking.push(NodeRefusal { text: "Too many pods".to_owned(), by_pods: true });
     }
@@ -342,14 +379,23 @@ fn score(node: &Value, pods: &[&Arc<Value>]) -> i128 {
 fn inter_pod(pod: &Value, node: &Value, scheduler: &Scheduler) -> Option<&'static str> {
     const ANTI: &str = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
     const WITH: &str = "/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution";
-    let domain = |node: &Value, term: &Value| node.pointer("/metadata/labels").and_then(|l| l.get(text(term, "/topologyKey"))).cloned();
+    let domain = |node: &Value, term: &Value| {
+        node.pointer("/metadata/labels").and_then(|l| l.get(text(term, "/topologyKey"))).cloned()
+    };
     let selected = |term: &Value, owner: &Value, other: &Value| {
         let spaces = items(term, "/namespaces");
-        let space = if spaces.is_empty() { namespace(owner) == namespace(other) } else { spaces.iter().any(|s| s == namespace(other)) };
+        let space = if spaces.is_empty() {
+            namespace(owner) == namespace(other)
+        } else {
+            spaces.iter().any(|s| s == namespace(other))
+        };
         space && term.pointer("/labelSelector").is_some_and(|s| selector::matches(s, other.pointer("/metadata/labels")))
     };
     let near = |term: &Value, other: &Value| {
-        scheduler.nodes.get(text(other, "/spec/nodeName")).is_some_and(|n| domain(n, term).is_some() && domain(n, term) == domain(node, term))
+        scheduler
+            .nodes
+            .get(text(other, "/spec/nodeName"))
+            .is_some_and(|n| domain(n, term).is_some() && domain(n, term) == domain(node, term))
     };
     let clash = |term: &Value| scheduler.placed.values().any(|other| selected(term, pod, other) && near(term, other));
     if items(pod, ANTI).iter().any(clash) {
@@ -362,34 +408,49 @@ fn inter_pod(pod: &Value, node: &Value, scheduler: &Scheduler) -> Option<&'stati
             return Some("node(s) didn't match pod affinity rules");
         }
     }
-    let refused = scheduler.placed.values().any(|other| items(other, ANTI).iter().any(|term| selected(term, other, pod) && near(term, other)));
+    let refused = scheduler
+        .placed
+        .values()
+        .any(|other| items(other, ANTI).iter().any(|term| selected(term, other, pod) && near(term, other)));
     refused.then_some("node(s) didn't satisfy existing pods anti-affinity rules")
 }
 
 fn spread_refuses(pod: &Value, node: &Value, scheduler: &Scheduler) -> bool {
-    items(pod, "/spec/topologySpreadConstraints").iter().filter(|c| text(c, "/whenUnsatisfiable") == "DoNotSchedule").any(|constraint| {
-        let topology = text(constraint, "/topologyKey");
-        let domain = |node: &Value| node.pointer("/metadata/labels").and_then(|l| l.get(topology)).and_then(Value::as_str).map(str::to_owned);
-        let Some(own) = domain(node) else { return true };
-        let mut counts: BTreeMap<String, i64> = scheduler.nodes.values().filter_map(|n| domain(n)).map(|d| (d, 0)).collect();
-        for other in scheduler.placed.values().filter(|o| namespace(o) == namespace(pod) && !is_deleting(o)) {
-            let selected = constraint.pointer("/labelSelector").is_some_and(|s| selector::matches(s, other.pointer("/metadata/labels")));
-            let place = scheduler.nodes.get(text(other, "/spec/nodeName")).and_then(|n| domain(n));
-            if let Some(count) = place.filter(|_| selected).and_then(|d| counts.get_mut(&d)) {
-                *count += 1;
+    items(pod, "/spec/topologySpreadConstraints")
+        .iter()
+        .filter(|c| text(c, "/whenUnsatisfiable") == "DoNotSchedule")
+        .any(|constraint| {
+            let topology = text(constraint, "/topologyKey");
+            let domain = |node: &Value| {
+                node.pointer("/metadata/labels")
+                    .and_then(|l| l.get(topology))
+                    .and_then(Value::as_str)
+                    .map(str::to_owned)
+            };
+            let Some(own) = domain(node) else { return true };
+            let mut counts: BTreeMap<String, i64> =
+                scheduler.nodes.values().filter_map(|n| domain(n)).map(|d| (d, 0)).collect();
+            for other in scheduler.placed.values().filter(|o| namespace(o) == namespace(pod) && !is_deleting(o)) {
+                let selected = constraint
+                    .pointer("/labelSelector")
+                    .is_some_and(|s| selector::matches(s, other.pointer("/metadata/labels")));
+                let place = scheduler.nodes.get(text(other, "/spec/nodeName")).and_then(|n| domain(n));
+                if let Some(count) = place.filter(|_| selected).and_then(|d| counts.get_mut(&d)) {
+                    *count += 1;
+                }
             }
-        }
-        let least = counts.values().min().copied().unwrap_or(0);
-        let wanted = number(constraint, "/minDomains").unwrap_or(1);
-        let least = if (counts.len() as i64) < wanted { 0 } else { least };
-        counts.get(&own).copied().unwrap_or(0) + 1 - least > number(constraint, "/maxSkew").unwrap_or(1)
-    })
+            let least = counts.values().min().copied().unwrap_or(0);
+            let wanted = number(constraint, "/minDomains").unwrap_or(1);
+            let least = if (counts.len() as i64) < wanted { 0 } else { least };
+            counts.get(&own).copied().unwrap_or(0) + 1 - least > number(constraint, "/maxSkew").unwrap_or(1)
+        })
 }
 
 /// Claims of a pod that keep it from being scheduled.
 fn claims(world: &dyn World, pod: &Value) -> Option<String> {
     let total = world.list(&NODES, None).len();
-    let tail = "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
+    let tail =
+        "no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling.";
     let tail = tail.replace("0/1", &format!("0/{total}")).replace(": 1 P", &format!(": {total} P"));
     for volume in items(pod, "/spec/volumes") {
         let claim = text(volume, "/persistentVolumeClaim/claimName");
@@ -397,10 +458,14 @@ fn claims(world: &dyn World, pod: &Value) -> Option<String> {
             continue;
         }
         let Some(found) = world.get(&PERSISTENT_VOLUME_CLAIMS, namespace(pod), claim) else {
-            return Some(format!("0/{total} nodes are available: persistentvolumeclaim \"{claim}\" not found. not found"));
+            return Some(format!(
+                "0/{total} nodes are available: persistentvolumeclaim \"{claim}\" not found. not found"
+            ));
         };
         if text(&found, "/status/phase") != "Bound" && text(&found, "/spec/volumeName").is_empty() {
-            return Some(format!("0/{total} nodes are available: pod has unbound immediate PersistentVolumeClaims. {tail}"));
+            return Some(format!(
+                "0/{total} nodes are available: pod has unbound immediate PersistentVolumeClaims. {tail}"
+            ));
         }
     }
     None

@@ -12,7 +12,10 @@ use serde_json::{Value, json};
 use simulation::resources::{DEPLOYMENTS, REPLICA_SETS};
 use simulation::{Change, Controller, Occurrence, World};
 
-use crate::fields::{after, controller_of, is_deleting, items, key, millis, name, namespace, number, owner_reference, put, split_key, text, truth, uid};
+use crate::fields::{
+    after, controller_of, is_deleting, items, key, millis, name, namespace, number, owner_reference, put, split_key,
+    text, truth, uid,
+};
 use crate::index::Owned;
 use crate::selector;
 
@@ -82,7 +85,8 @@ impl Sync<'_> {
             return;
         }
         self.pause_condition(world);
-        let (rollout, recreate) = (!truth(&self.deployment, "/spec/paused"), text(&self.deployment, "/spec/strategy/type") == "Recreate");
+        let (rollout, recreate) =
+            (!truth(&self.deployment, "/spec/paused"), text(&self.deployment, "/spec/strategy/type") == "Recreate");
         if !rollout || self.is_scaling(&sets) {
             self.scale(world, sets);
         } else if recreate {
@@ -109,7 +113,11 @@ impl Sync<'_> {
         let Some(wanted) = self.deployment.pointer("/spec/selector").cloned() else { return };
         for set in world.list(&REPLICA_SETS, Some(namespace(&self.deployment))) {
             let labels = set.pointer("/metadata/labels");
-            if controller_of(&set).is_none() && !is_deleting(&set) && labels.is_some() && selector::matches(&wanted, labels) {
+            if controller_of(&set).is_none()
+                && !is_deleting(&set)
+                && labels.is_some()
+                && selector::matches(&wanted, labels)
+            {
                 let mut changed = (*set).clone();
                 let mut owners = items(&set, "/metadata/ownerReferences").to_vec();
                 owners.push(owner_reference(&DEPLOYMENTS, &self.deployment));

@@ -15,8 +15,14 @@ pub(super) const DESIRED: &str = "deployment.kubernetes.io/desired-replicas";
 pub(super) const MOST: &str = "deployment.kubernetes.io/max-replicas";
 const HISTORY: &str = "deployment.kubernetes.io/revision-history";
 /// Annotations of the deployment that its replica sets do not get.
-const OWN: [&str; 6] =
-    ["kubectl.kubernetes.io/last-applied-configuration", REVISION, HISTORY, DESIRED, MOST, "deprecated.deployment.rollback.to"];
+const OWN: [&str; 6] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    REVISION,
+    HISTORY,
+    DESIRED,
+    MOST,
+    "deprecated.deployment.rollback.to",
+];
 
 /// The revision of a replica set; 0 where it has none.
 pub(super) fn of(set: &Value) -> i64 {
@@ -35,10 +41,19 @@ impl Sync<'_> {
     }
 
     /// The new replica set with its revision up to date, made where it is missing and `create` asks for it.
-    pub(super) fn ensure_new(&mut self, world: &mut dyn World, sets: &[Arc<Value>], create: bool) -> Option<Arc<Value>> {
+    pub(super) fn ensure_new(
+        &mut self,
+        world: &mut dyn World,
+        sets: &[Arc<Value>],
+        create: bool,
+    ) -> Option<Arc<Value>> {
         let found = self.find_new(sets);
-        let newest_old =
-            sets.iter().filter(|set| found.as_ref().is_none_or(|new| name(new) != name(set))).map(|set| of(set)).max().unwrap_or(0);
+        let newest_old = sets
+            .iter()
+            .filter(|set| found.as_ref().is_none_or(|new| name(new) != name(set)))
+            .map(|set| of(set))
+            .max()
+            .unwrap_or(0);
         let revision = newest_old + 1;
         let Some(set) = found else {
             return if create { self.make_new(world, sets, revision) } else { None };
@@ -85,7 +100,12 @@ impl Sync<'_> {
             Ok(set) => {
                 self.controller.sets.put(&set);
                 if replicas > 0 {
-                    self.say(world, false, "ScalingReplicaSet", format!("Scaled up replica set {} from 0 to {replicas}", name(&set)));
+                    self.say(
+                        world,
+                        false,
+                        "ScalingReplicaSet",
+                        format!("Scaled up replica set {} from 0 to {replicas}", name(&set)),
+                    );
                 }
                 self.take_revision(world, revision);
                 self.progress(world, "NewReplicaSetCreated", format!("Created new replica set \"{}\"", name(&set)));
@@ -101,7 +121,13 @@ impl Sync<'_> {
             Err(refusal) => {
                 let message = format!("Failed to create new replica set: {}", refusal.message);
                 self.say(world, true, "ReplicaSetCreateError", message.clone());
-                let condition = status::new_condition(world.now(), "Progressing", "False", "ReplicaSetCreateError", &refusal.message);
+                let condition = status::new_condition(
+                    world.now(),
+                    "Progressing",
+                    "False",
+                    "ReplicaSetCreateError",
+                    &refusal.message,
+                );
                 let mut status = self.deployment.get("status").cloned().unwrap_or_else(|| json!({}));
                 status::set_condition(&mut status, condition);
                 self.store_status(world, status);
@@ -142,7 +168,8 @@ impl Sync<'_> {
         }
         if before != revision {
             if before > 0 {
-                let history = annotation(set, HISTORY).map_or_else(|| before.to_string(), |old| format!("{old},{before}"));
+                let history =
+                    annotation(set, HISTORY).map_or_else(|| before.to_string(), |old| format!("{old},{before}"));
                 put(set, &["metadata", "annotations", HISTORY], json!(history));
             }
             put(set, &["metadata", "annotations", REVISION], json!(revision.to_string()));

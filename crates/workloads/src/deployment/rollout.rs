@@ -36,7 +36,8 @@ impl Sync<'_> {
             scaled |= self.resize(world, set, 0).is_some();
         }
         let running = old.iter().any(|set| {
-            number(set, "/status/replicas").unwrap_or(0) > 0 || number(set, "/status/terminatingReplicas").unwrap_or(0) > 0
+            number(set, "/status/replicas").unwrap_or(0) > 0
+                || number(set, "/status/terminatingReplicas").unwrap_or(0) > 0
         });
         if scaled || running {
             let sets = self.sets();

@@ -15,7 +15,9 @@ impl Sync<'_> {
     /// Whether the wanted number differs from what the active replica sets were made for.
     pub(super) fn is_scaling(&self, sets: &[Arc<Value>]) -> bool {
         sets.iter().filter(|set| size(set) > 0).any(|set| {
-            annotation(set, DESIRED).and_then(|text| text.parse::<i64>().ok()).is_some_and(|desired| desired != self.replicas())
+            annotation(set, DESIRED)
+                .and_then(|text| text.parse::<i64>().ok())
+                .is_some_and(|desired| desired != self.replicas())
         })
     }
 
@@ -69,11 +71,18 @@ impl Sync<'_> {
         active.sort_by(|a, b| size(b).cmp(&size(a)));
         if rest > 0 {
             // Newer ones first among equals when growing.
-            active.sort_by(|a, b| size(b).cmp(&size(a)).then_with(|| text(b, "/metadata/creationTimestamp").cmp(text(a, "/metadata/creationTimestamp"))));
+            active.sort_by(|a, b| {
+                size(b)
+                    .cmp(&size(a))
+                    .then_with(|| text(b, "/metadata/creationTimestamp").cmp(text(a, "/metadata/creationTimestamp")))
+            });
         }
         let mut sizes: Vec<i64> = Vec::new();
         for set in &active {
-            let before = annotation(set, MOST).and_then(|text| text.parse::<i64>().ok()).unwrap_or_else(|| number(&self.deployment, "/status/replicas").unwrap_or(1)).max(1);
+            let before = annotation(set, MOST)
+                .and_then(|text| text.parse::<i64>().ok())
+                .unwrap_or_else(|| number(&self.deployment, "/status/replicas").unwrap_or(1))
+                .max(1);
             let share = ((size(set) * allowed) as f64 / before as f64).round() as i64 - size(set);
             let share = if rest > 0 { share.clamp(0, rest) } else { share.clamp(rest, 0) };
             rest -= share;

@@ -34,7 +34,8 @@ pub(super) fn set_condition(status: &mut Value, mut new: Value) {
 }
 
 fn remove_condition(status: &mut Value, kind: &str) {
-    let conditions: Vec<Value> = items(status, "/conditions").iter().filter(|c| text(c, "/type") != kind).cloned().collect();
+    let conditions: Vec<Value> =
+        items(status, "/conditions").iter().filter(|c| text(c, "/type") != kind).cloned().collect();
     if conditions.is_empty() {
         remove(status, &["conditions"]);
     } else {
@@ -60,7 +61,8 @@ impl Sync<'_> {
         let current = condition(&self.deployment, "Progressing").cloned();
         let reason = current.as_ref().map_or("", |c| text(c, "/reason"));
         let count = |status: &Value, field: &str| number(status, field).unwrap_or(0);
-        let done = count(&status, "/replicas") == count(&status, "/updatedReplicas") && reason == "NewReplicaSetAvailable";
+        let done =
+            count(&status, "/replicas") == count(&status, "/updatedReplicas") && reason == "NewReplicaSetAvailable";
         if let Some(deadline) = deadline.filter(|_| !done) {
             let who = match new {
                 Some(set) => format!("ReplicaSet \"{}\"", name(set)),
@@ -69,9 +71,13 @@ impl Sync<'_> {
             let before = self.deployment.get("status").cloned().unwrap_or(Value::Null);
             if self.completes(&status) {
                 let message = format!("{who} has successfully progressed.");
-                set_condition(&mut status, new_condition(now, "Progressing", "True", "NewReplicaSetAvailable", &message));
+                set_condition(
+                    &mut status,
+                    new_condition(now, "Progressing", "True", "NewReplicaSetAvailable", &message),
+                );
             } else if progresses(&before, &status) {
-                let mut new = new_condition(now, "Progressing", "True", "ReplicaSetUpdated", &format!("{who} is progressing."));
+                let mut new =
+                    new_condition(now, "Progressing", "True", "ReplicaSetUpdated", &format!("{who} is progressing."));
                 if let Some(current) = current.as_ref().filter(|c| text(c, "/status") == "True") {
                     put(&mut new, &["lastTransitionTime"], json!(text(current, "/lastTransitionTime")));
                 }
@@ -79,7 +85,10 @@ impl Sync<'_> {
                 set_condition(&mut status, new);
             } else if timed_out(current.as_ref(), deadline, now) {
                 let message = format!("{who} has timed out progressing.");
-                set_condition(&mut status, new_condition(now, "Progressing", "False", "ProgressDeadlineExceeded", &message));
+                set_condition(
+                    &mut status,
+                    new_condition(now, "Progressing", "False", "ProgressDeadlineExceeded", &message),
+                );
             }
         }
         self.failure_condition(&mut status, sets, new, now);
@@ -126,7 +135,13 @@ impl Sync<'_> {
         let condition = if sets.iter().map(|set| available(set)).sum::<i64>() >= self.replicas() - may_lack {
             new_condition(now, "Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.")
         } else {
-            new_condition(now, "Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.")
+            new_condition(
+                now,
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.",
+            )
         };
         set_condition(&mut status, condition);
         status
@@ -137,7 +152,13 @@ impl Sync<'_> {
         let failed = |set: &Arc<Value>| condition(set, "ReplicaFailure").cloned();
         match new.and_then(failed).or_else(|| sets.iter().find_map(failed)) {
             Some(found) => {
-                let new = new_condition(now, "ReplicaFailure", text(&found, "/status"), text(&found, "/reason"), text(&found, "/message"));
+                let new = new_condition(
+                    now,
+                    "ReplicaFailure",
+                    text(&found, "/status"),
+                    text(&found, "/reason"),
+                    text(&found, "/message"),
+                );
                 set_condition(status, new);
             }
             None => remove_condition(status, "ReplicaFailure"),
@@ -148,7 +169,9 @@ impl Sync<'_> {
     fn watch_deadline(&self, world: &mut dyn World) {
         let Some(deadline) = number(&self.deployment, "/spec/progressDeadlineSeconds") else { return };
         let Some(current) = condition(&self.deployment, "Progressing") else { return };
-        if self.is_complete() || matches!(text(current, "/reason"), "NewReplicaSetAvailable" | "ProgressDeadlineExceeded") {
+        if self.is_complete()
+            || matches!(text(current, "/reason"), "NewReplicaSetAvailable" | "ProgressDeadlineExceeded")
+        {
             return;
         }
         let due = after(time(current, "/lastUpdateTime"), Duration::from_secs(deadline.max(0) as u64 + 1));

@@ -25,7 +25,9 @@ impl Worker {
                 let Some(reference) = source.pointer(pointer) else { continue };
                 let wanted = text(reference, "/name");
                 match self.data(context, wanted, secret) {
-                    Some(object) => found.extend(decoded(&object, secret).into_iter().map(|(k, v)| (format!("{prefix}{k}"), v))),
+                    Some(object) => {
+                        found.extend(decoded(&object, secret).into_iter().map(|(k, v)| (format!("{prefix}{k}"), v)))
+                    }
                     None if truth(reference, "/optional") => {}
                     None => return Err(not_found(wanted, secret)),
                 }
@@ -47,7 +49,8 @@ impl Worker {
     fn value_from(&self, context: &Context<'_>, spec: &Value, source: &Value) -> Result<Option<String>, String> {
         for (pointer, secret) in [("/configMapKeyRef", false), ("/secretKeyRef", true)] {
             let Some(reference) = source.pointer(pointer) else { continue };
-            let (wanted, key, optional) = (text(reference, "/name"), text(reference, "/key"), truth(reference, "/optional"));
+            let (wanted, key, optional) =
+                (text(reference, "/name"), text(reference, "/key"), truth(reference, "/optional"));
             let Some(object) = self.data(context, wanted, secret) else {
                 return if optional { Ok(None) } else { Err(not_found(wanted, secret)) };
             };
@@ -70,7 +73,13 @@ impl Worker {
     pub(super) fn field(&self, context: &Context<'_>, path: &str) -> String {
         if let Some((list, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
             let pointer = format!("/{}", list.replace('.', "/"));
-            return self.pod.pointer(&pointer).and_then(|m| m.get(key)).and_then(Value::as_str).unwrap_or_default().to_owned();
+            return self
+                .pod
+                .pointer(&pointer)
+                .and_then(|m| m.get(key))
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+                .to_owned();
         }
         let host = || context.shared.nodes.get(self.node()).map(|n| n.address.clone()).unwrap_or_default();
         match path {

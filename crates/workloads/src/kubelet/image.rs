@@ -25,7 +25,8 @@ impl Worker {
         let present = context.shared.nodes.get(self.node()).is_some_and(|node| node.images.contains(&canonical));
         let policy = text(&self.units[index].spec, "/imagePullPolicy");
         if present && policy != "Always" {
-            let message = format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
+            let message =
+                format!("Container image \"{image}\" already present on machine and can be accessed by the pod");
             self.say(context.world, Some(index), false, "Pulled", message);
             self.image_present(index);
             return None;
@@ -67,8 +68,10 @@ impl Worker {
                     node.images.insert(found.name.clone());
                 }
                 let took = 20 + context.world.random() % 80;
-                let message =
-                    format!("Successfully pulled image \"{image}\" in {took}ms ({took}ms including waiting). Image size: {} bytes.", found.size);
+                let message = format!(
+                    "Successfully pulled image \"{image}\" in {took}ms ({took}ms including waiting). Image size: {} bytes.",
+                    found.size
+                );
                 self.say(context.world, Some(index), false, "Pulled", message);
                 self.image_present(index);
             }
@@ -76,7 +79,13 @@ impl Worker {
                 let message = error.to_string();
                 self.units[index].pull_backoff.grow(now, now);
                 self.units[index].pull_error.clone_from(&message);
-                self.say(context.world, Some(index), true, "Failed", format!("Failed to pull image \"{image}\": {message}"));
+                self.say(
+                    context.world,
+                    Some(index),
+                    true,
+                    "Failed",
+                    format!("Failed to pull image \"{image}\": {message}"),
+                );
                 self.say(context.world, Some(index), true, "Failed", "Error: ErrImagePull".to_owned());
                 self.fail(index, "ErrImagePull", message, Failure::Other);
             }

@@ -92,7 +92,11 @@ pub(crate) struct Kubelet {
 
 impl Kubelet {
     pub(crate) fn new(config: &NodeConfig) -> Self {
-        Self { config: config.clone(), shared: Shared { next_address: 1, ..Shared::default() }, workers: HashMap::new() }
+        Self {
+            config: config.clone(),
+            shared: Shared { next_address: 1, ..Shared::default() },
+            workers: HashMap::new(),
+        }
     }
 
     fn turn(&mut self, world: &mut dyn World, uid: &str) {

@@ -59,12 +59,20 @@ impl View<'_> {
     fn endpoints(&self, service: &Value) -> Vec<(String, Arc<Value>)> {
         let mut found = Vec::new();
         for slice in self.world.list(&ENDPOINT_SLICES, Some(namespace(service))) {
-            let of = slice.pointer("/metadata/labels").and_then(|l| l.get("kubernetes.io/service-name")).and_then(Value::as_str);
+            let of = slice
+                .pointer("/metadata/labels")
+                .and_then(|l| l.get("kubernetes.io/service-name"))
+                .and_then(Value::as_str);
             if of != Some(name(service)) {
                 continue;
             }
             for endpoint in items(&slice, "/endpoints").iter().filter(|e| truth(e, "/conditions/ready")) {
-                found.extend(items(endpoint, "/addresses").iter().filter_map(Value::as_str).map(|a| (a.to_owned(), Arc::clone(&slice))));
+                found.extend(
+                    items(endpoint, "/addresses")
+                        .iter()
+                        .filter_map(Value::as_str)
+                        .map(|a| (a.to_owned(), Arc::clone(&slice))),
+                );
             }
         }
         found
@@ -77,7 +85,9 @@ impl View<'_> {
                 None => Reply::UnknownHost,
             };
         }
-        let Some(port) = items(service, "/spec/ports").iter().find(|p| number(p, "/port") == Some(i64::from(request.port))) else {
+        let Some(port) =
+            items(service, "/spec/ports").iter().find(|p| number(p, "/port") == Some(i64::from(request.port)))
+        else {
             return Reply::NoRoute;
         };
         let targets: Vec<(String, u16)> = self
@@ -134,9 +144,9 @@ impl Network for View<'_> {
         let Some(service) = self.service_of(rest) else { return Vec::new() };
         let mut found = Vec::new();
         for (address, slice) in self.endpoints(&service) {
-            let named = items(&slice, "/endpoints")
-                .iter()
-                .any(|e| text(e, "/targetRef/name") == pod && items(e, "/addresses").iter().any(|a| a.as_str() == Some(&address)));
+            let named = items(&slice, "/endpoints").iter().any(|e| {
+                text(e, "/targetRef/name") == pod && items(e, "/addresses").iter().any(|a| a.as_str() == Some(&address))
+            });
             if named {
                 found.push(address);
             }

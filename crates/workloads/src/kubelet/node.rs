@@ -28,9 +28,7 @@ pub(super) fn object(config: &NodeConfig, index: u32, now: Timestamp) -> Value {
             "memory": format!("{memory}Ki"), "pods": config.pods.to_string(),
         })
     };
-    let condition = |kind: &str, status: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": status, "lastHeartbeatTime": at, "lastTransitionTime": at, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "lastHeartbeatTime": at, "lastTransitionTime": at, "reason": reason, "message": message});
     let images: Vec<Value> = config
         .images
         .iter()
@@ -113,7 +111,8 @@ pub(super) fn heartbeat(world: &mut dyn World, shared: &Shared, node: &str) {
         let _ = world.update(&LEASES, renewed, NAME);
     }
     if let Some(current) = world.get(&NODES, "", node) {
-        let last = crate::fields::condition(&current, "Ready").map_or(now, |c| crate::fields::time(c, "/lastHeartbeatTime"));
+        let last =
+            crate::fields::condition(&current, "Ready").map_or(now, |c| crate::fields::time(c, "/lastHeartbeatTime"));
         if crate::fields::between(last, now) >= REPORT {
             let mut reported = (*current).clone();
             if let Some(conditions) = reported.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {

@@ -37,15 +37,19 @@ pub(super) struct Probe {
 impl Probe {
     /// All probes that a container has.
     pub(super) fn all(world: &mut dyn World, container: &Value) -> Vec<Self> {
-        [("startupProbe", Purpose::Startup), ("livenessProbe", Purpose::Liveness), ("readinessProbe", Purpose::Readiness)]
-            .into_iter()
-            .filter_map(|(field, purpose)| {
-                let spec = container.get(field).filter(|p| p.is_object())?.clone();
-                let period = number(&spec, "/periodSeconds").unwrap_or(10).max(1) as u64;
-                let phase = millis(world.random() % (period * 1000));
-                Some(Self { purpose, spec, phase, next: None, successes: 0, failures: 0, passed: None, exec: None })
-            })
-            .collect()
+        [
+            ("startupProbe", Purpose::Startup),
+            ("livenessProbe", Purpose::Liveness),
+            ("readinessProbe", Purpose::Readiness),
+        ]
+        .into_iter()
+        .filter_map(|(field, purpose)| {
+            let spec = container.get(field).filter(|p| p.is_object())?.clone();
+            let period = number(&spec, "/periodSeconds").unwrap_or(10).max(1) as u64;
+            let phase = millis(world.random() % (period * 1000));
+            Some(Self { purpose, spec, phase, next: None, successes: 0, failures: 0, passed: None, exec: None })
+        })
+        .collect()
     }
 
     fn period(&self) -> Duration {
@@ -139,7 +143,8 @@ impl Worker {
         let spec = probe.spec.clone();
         let timeout = probe.timeout();
         if spec.get("exec").is_some() {
-            let command: Vec<String> = items(&spec, "/exec/command").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+            let command: Vec<String> =
+                items(&spec, "/exec/command").iter().filter_map(Value::as_str).map(str::to_owned).collect();
             let Some(run) = self.units[index].run.as_mut() else { return };
             let Some(process) = run.process.as_mut() else { return };
             if let Err(message) = process.can_exec(&command) {
@@ -157,7 +162,10 @@ impl Worker {
     /// HTTP, TCP and gRPC probes.
     fn ask(&self, context: &mut Context<'_>, index: usize, spec: &Value) -> Result<(), String> {
         let own = self.address.clone().unwrap_or_default();
-        let (kind, source) = ["httpGet", "tcpSocket", "grpc"].iter().find_map(|k| Some((*k, spec.get(*k)?))).unwrap_or(("", &Value::Null));
+        let (kind, source) = ["httpGet", "tcpSocket", "grpc"]
+            .iter()
+            .find_map(|k| Some((*k, spec.get(*k)?)))
+            .unwrap_or(("", &Value::Null));
         let host = Some(text(source, "/host")).filter(|h| !h.is_empty()).unwrap_or(&own).to_owned();
         let port = match source.get("port") {
             Some(Value::String(wanted)) => wanted.parse().ok().or_else(|| {
@@ -176,25 +184,44 @@ impl Worker {
             path => format!("/{path}"),
         };
         let node = context.shared.nodes.get(self.node()).map(|n| n.address.clone()).unwrap_or_default();
-        let request = Request { host: host.clone(), port, path: path.clone(), from: node, agent: "kube-probe/1.36".to_owned() };
-        let view = View { world: &*context.world, shared: context.shared, namespace: namespace(&self.pod), own: &own, access: Default::default() };
+        let request =
+            Request { host: host.clone(), port, path: path.clone(), from: node, agent: "kube-probe/1.36".to_owned() };
+        let view = View {
+            world: &*context.world,
+            shared: context.shared,
+            namespace: namespace(&self.pod),
+            own: &own,
+            access: Default::default(),
+        };
         let reply = view.http(&request);
         let access = view.access.into_inner();
-        let scheme = Some(text(source, "/scheme").to_ascii_lowercase()).filter(|s| !s.is_empty()).unwrap_or_else(|| "http".to_owned());
+        let scheme = Some(text(source, "/scheme").to_ascii_lowercase())
+            .filter(|s| !s.is_empty())
+            .unwrap_or_else(|| "http".to_owned());
         let url = format!("{scheme}://{host}:{port}{path}");
         if kind == "httpGet" {
             context.shared.access.extend(access);
         }
         match (kind, reply) {
             ("httpGet", Reply::Answer(answer)) if scheme == "http" && (200..400).contains(&answer.status) => Ok(()),
-            ("httpGet", Reply::Answer(answer)) if scheme == "http" => Err(format!("HTTP probe failed with statuscode: {}", answer.status)),
-            ("httpGet", Reply::Answer(_)) => Err(format!("Get \"{url}\": http: server gave HTTP response to HTTPS client")),
-            ("httpGet", Reply::Refused) => Err(format!("Get \"{url}\": dial tcp {host}:{port}: connect: connection refused")),
-            ("httpGet", _) => Err(format!("Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)")),
+            ("httpGet", Reply::Answer(answer)) if scheme == "http" => {
+                Err(format!("HTTP probe failed with statuscode: {}", answer.status))
+            }
+            ("httpGet", Reply::Answer(_)) => {
+                Err(format!("Get \"{url}\": http: server gave HTTP response to HTTPS client"))
+            }
+            ("httpGet", Reply::Refused) => {
+                Err(format!("Get \"{url}\": dial tcp {host}:{port}: connect: connection refused"))
+            }
+            ("httpGet", _) => Err(format!(
+                "Get \"{url}\": context deadline exceeded (Client.Timeout exceeded while awaiting headers)"
+            )),
             ("tcpSocket", Reply::Answer(_) | Reply::Silent) => Ok(()),
             ("tcpSocket", Reply::Refused) => Err(format!("dial tcp {host}:{port}: connect: connection refused")),
             ("tcpSocket", _) => Err(format!("dial tcp {host}:{port}: i/o timeout")),
-            _ => Err(format!("timeout: failed to connect service \"{host}:{port}\" within 1s: context deadline exceeded")),
+            _ => Err(format!(
+                "timeout: failed to connect service \"{host}:{port}\" within 1s: context deadline exceeded"
+            )),
         }
     }
 
@@ -203,7 +230,10 @@ impl Worker {
         if self.hook_done(index, now, result.id) {
             return;
         }
-        let Some(at) = self.units[index].probes.iter().position(|p| p.exec.is_some_and(|(id, _)| id == result.id)) else { return };
+        let Some(at) = self.units[index].probes.iter().position(|p| p.exec.is_some_and(|(id, _)| id == result.id))
+        else {
+            return;
+        };
         self.units[index].probes[at].exec = None;
         let outcome = if result.code == 0 { Ok(()) } else { Err(result.output.clone()) };
         self.judge(context, index, at, outcome);
@@ -256,7 +286,8 @@ impl Worker {
             (Purpose::Liveness, true) => {}
             (_, false) => {
                 let word = word.to_ascii_lowercase();
-                self.units[index].doomed = Some(format!("Container {container} failed {word} probe, will be restarted"));
+                self.units[index].doomed =
+                    Some(format!("Container {container} failed {word} probe, will be restarted"));
                 self.event_at = Some(after(now, millis(5)));
             }
         }

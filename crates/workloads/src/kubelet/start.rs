@@ -16,7 +16,11 @@ impl Worker {
     /// Back-off first, then the image.
     pub(super) fn begin_container(&mut self, context: &mut Context<'_>, index: usize) -> Option<Duration> {
         let now = context.now();
-        let list = if self.units[index].kind == super::worker::Kind::App { "/spec/containers" } else { "/spec/initContainers" };
+        let list = if self.units[index].kind == super::worker::Kind::App {
+            "/spec/containers"
+        } else {
+            "/spec/initContainers"
+        };
         let container = self.units[index].name.clone();
         if let Some(spec) = items(&self.pod, list).iter().find(|c| text(c, "/name") == container) {
             self.units[index].spec = spec.clone();
@@ -33,7 +37,8 @@ impl Worker {
                 self.say(context.world, Some(index), true, "BackOff", message);
                 let backoff = &self.units[index].backoff;
                 let (pause, until) = (go_duration(backoff.pause()), backoff.until(finished));
-                let message = format!("back-off {pause} restarting failed container={container} pod={}", self.full_name());
+                let message =
+                    format!("back-off {pause} restarting failed container={container} pod={}", self.full_name());
                 self.fail(index, "CrashLoopBackOff", message, Failure::Until(until));
                 return None;
             }
@@ -75,18 +80,23 @@ impl Worker {
             return Some(message);
         }
         let spec = &self.units[index].spec;
-        let setting = |field: &str| spec.pointer(&format!("/securityContext/{field}")).or_else(|| self.pod.pointer(&format!("/spec/securityContext/{field}")));
+        let setting = |field: &str| {
+            spec.pointer(&format!("/securityContext/{field}"))
+                .or_else(|| self.pod.pointer(&format!("/spec/securityContext/{field}")))
+        };
         let must_not = setting("runAsNonRoot").and_then(Value::as_bool).unwrap_or(false);
         let user = setting("runAsUser").and_then(Value::as_i64);
         let image_user = shell::resolve(text(spec, "/image")).map_or(0, |image| image.user);
         let container = &self.units[index].name;
         match user {
-            Some(0) if must_not => {
-                Some(format!("container's runAsUser breaks non-root policy (pod: \"{}\", container: {container})", self.full_name()))
-            }
-            None if must_not && image_user == 0 => {
-                Some(format!("container has runAsNonRoot and image will run as root (pod: \"{}\", container: {container})", self.full_name()))
-            }
+            Some(0) if must_not => Some(format!(
+                "container's runAsUser breaks non-root policy (pod: \"{}\", container: {container})",
+                self.full_name()
+            )),
+            None if must_not && image_user == 0 => Some(format!(
+                "container has runAsNonRoot and image will run as root (pod: \"{}\", container: {container})",
+                self.full_name()
+            )),
             _ => None,
         }
     }
@@ -98,14 +108,20 @@ impl Worker {
         let (files, directories) = self.mounted(context, index);
         let spec = self.units[index].spec.clone();
         let expand = |pointer: &str| -> Vec<String> {
-            items(&spec, pointer).iter().filter_map(Value::as_str).map(|word| super::environment::expand(word, &env)).collect()
+            items(&spec, pointer)
+                .iter()
+                .filter_map(Value::as_str)
+                .map(|word| super::environment::expand(word, &env))
+                .collect()
         };
         let (command, args) = (expand("/command"), expand("/args"));
         let setting = |field: &str| {
-            number(&spec, &format!("/securityContext/{field}")).or_else(|| number(&self.pod, &format!("/spec/securityContext/{field}")))
+            number(&spec, &format!("/securityContext/{field}"))
+                .or_else(|| number(&self.pod, &format!("/spec/securityContext/{field}")))
         };
         let user = setting("runAsUser").map_or(image.user, |u| u as u32);
-        let hostname = Some(text(&self.pod, "/spec/hostname")).filter(|h| !h.is_empty()).unwrap_or(name(&self.pod)).to_owned();
+        let hostname =
+            Some(text(&self.pod, "/spec/hostname")).filter(|h| !h.is_empty()).unwrap_or(name(&self.pod)).to_owned();
         let address = self.address.clone().unwrap_or_default();
         let started = Process::start(
             Start {
@@ -118,7 +134,10 @@ impl Worker {
                 ip: &address,
                 files,
                 directories,
-                memory_limit: spec.pointer("/resources/limits/memory").and_then(quantity::whole).and_then(|n| u64::try_from(n).ok()),
+                memory_limit: spec
+                    .pointer("/resources/limits/memory")
+                    .and_then(quantity::whole)
+                    .and_then(|n| u64::try_from(n).ok()),
                 user: (user, setting("runAsGroup").unwrap_or(0) as u32),
             },
             since_epoch(now),
@@ -132,7 +151,14 @@ impl Worker {
         let (process, exit) = match started {
             Ok(process) => (Some(process), None),
             Err(error) => {
-                let exit = Exit { code: 128, reason: "StartError", message: error.to_string(), started: None, finished: now, id: id.clone() };
+                let exit = Exit {
+                    code: 128,
+                    reason: "StartError",
+                    message: error.to_string(),
+                    started: None,
+                    finished: now,
+                    id: id.clone(),
+                };
                 (None, Some(exit))
             }
         };

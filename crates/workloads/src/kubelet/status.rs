@@ -47,8 +47,12 @@ impl Worker {
             put(&mut status, &["qosClass"], json!(qos(&self.pod)));
         }
         for (field, init) in [("initContainerStatuses", true), ("containerStatuses", false)] {
-            let list: Vec<Value> =
-                self.units.iter().filter(|u| (u.kind != Kind::App) == init).map(|unit| self.container_status(unit)).collect();
+            let list: Vec<Value> = self
+                .units
+                .iter()
+                .filter(|u| (u.kind != Kind::App) == init)
+                .map(|unit| self.container_status(unit))
+                .collect();
             if !list.is_empty() {
                 put(&mut status, &[field], Value::Array(list));
             }
@@ -63,7 +67,7 @@ impl Worker {
         let unready: Vec<&str> = self
             .units
             .iter()
-            .filter(|u| u.kind == Kind::App && !u.ready || u.kind == Kind::Sidecar && !u.ready && self.initialised())
+            .filter(|u| u.kind == Kind::App && !u.ready || u.kind == Kind::Sidecar && !u.ready)
             .map(|u| u.name.as_str())
             .collect();
         let incomplete: Vec<&str> = self
@@ -78,14 +82,21 @@ impl Worker {
             .collect();
         let ready: (bool, &str, String) = match phase {
             "Succeeded" => (false, "PodCompleted", String::new()),
-            "Failed" => (false, "PodFailed", String::new()),
+            // A pod of which nothing ever ran keeps saying what it waited for.
+            "Failed" if self.units.iter().any(|u| u.run.is_some()) || self.failed.is_some() => {
+                (false, "PodFailed", String::new())
+            }
             _ if unready.is_empty() => (true, "", String::new()),
             _ => (false, "ContainersNotReady", format!("containers with unready status: [{}]", unready.join(" "))),
         };
         let initialised: (bool, &str, String) = match phase {
             "Succeeded" => (true, "PodCompleted", String::new()),
             _ if incomplete.is_empty() || over => (true, "", String::new()),
-            _ => (false, "ContainersNotInitialized", format!("containers with incomplete status: [{}]", incomplete.join(" "))),
+            _ => (
+                false,
+                "ContainersNotInitialized",
+                format!("containers with incomplete status: [{}]", incomplete.join(" ")),
+            ),
         };
         let stopped = over && !self.units.iter().any(Unit::is_running);
         let gate = (self.sandbox && !stopped, "", String::new());
@@ -100,7 +111,9 @@ impl Worker {
         for (kind, (holds, reason, message)) in wanted {
             let status = if holds { "True" } else { "False" };
             let old = condition(current, kind);
-            let since = old.filter(|c| text(c, "/status") == status).map_or(now.clone(), |c| text(c, "/lastTransitionTime").to_owned());
+            let since = old
+                .filter(|c| text(c, "/status") == status)
+                .map_or(now.clone(), |c| text(c, "/lastTransitionTime").to_owned());
             let mut shown = json!({
                 "type": kind, "observedGeneration": generation, "status": status, "lastProbeTime": null, "lastTransitionTime": since,
             });
@@ -134,7 +147,10 @@ impl Worker {
             return "Failed";
         }
         let policy = text(&self.pod, "/spec/restartPolicy");
-        let init_failed = self.units.iter().any(|u| u.kind == Kind::Init && policy == "Never" && u.exit().is_some_and(|e| e.code != 0));
+        let init_failed = self
+            .units
+            .iter()
+            .any(|u| u.kind == Kind::Init && policy == "Never" && u.exit().is_some_and(|e| e.code != 0));
         if init_failed {
             return "Failed";
         }
@@ -163,7 +179,10 @@ impl Worker {
 
     fn container_status(&self, unit: &Unit) -> Value {
         let spec_image = text(&unit.spec, "/image");
-        let (mut state, mut last) = (Value::Null, unit.previous.as_ref().map_or_else(|| json!({}), |exit| json!({"terminated": terminated(exit)})));
+        let (mut state, mut last) = (
+            Value::Null,
+            unit.previous.as_ref().map_or_else(|| json!({}), |exit| json!({"terminated": terminated(exit)})),
+        );
         let has_init = self.units.iter().any(|u| u.kind != Kind::App);
         match &unit.run {
             None if matches!(self.life, Life::Stopped(_) | Life::Leaving(_) | Life::Over) => {
@@ -172,14 +191,19 @@ impl Worker {
                     "message": "The container could not be located when the pod was terminated",
                 }});
             }
-            None => state = json!({"waiting": {"reason": if has_init { "PodInitializing" } else { "ContainerCreating" }}}),
+            None => {
+                state = json!({"waiting": {"reason": if has_init { "PodInitializing" } else { "ContainerCreating" }}})
+            }
             Some(run) => match &run.exit {
                 Some(exit) => state = json!({"terminated": terminated(exit)}),
                 None => put(&mut state, &["running", "startedAt"], json!(seconds(run.started))),
             },
         }
         let index = self.units.iter().position(|u| u.name == unit.name).unwrap_or(0);
-        if !unit.is_running() && self.life == Life::Alive && self.should_run(index) && self.failed.is_none()
+        if !unit.is_running()
+            && self.life == Life::Alive
+            && self.should_run(index)
+            && self.failed.is_none()
             && let Some((reason, message)) = self.reasons.get(&unit.name)
         {
             if let Some(exit) = unit.exit() {
@@ -240,12 +264,15 @@ fn qos(pod: &Value) -> &'static str {
     let containers = || items(pod, "/spec/initContainers").iter().chain(items(pod, "/spec/containers"));
     let amount = |c: &Value, pointer: &str| c.pointer(pointer).cloned();
     let any = containers().any(|c| {
-        ["requests", "limits"].iter().any(|kind| ["cpu", "memory"].iter().any(|r| amount(c, &format!("/resources/{kind}/{r}")).is_some()))
+        ["requests", "limits"]
+            .iter()
+            .any(|kind| ["cpu", "memory"].iter().any(|r| amount(c, &format!("/resources/{kind}/{r}")).is_some()))
     });
     let all = containers().all(|c| {
         ["cpu", "memory"].iter().all(|r| {
             let limit = amount(c, &format!("/resources/limits/{r}"));
-            limit.is_some() && amount(c, &format!("/resources/requests/{r}")).is_none_or(|request| Some(request) == limit)
+            limit.is_some()
+                && amount(c, &format!("/resources/requests/{r}")).is_none_or(|request| Some(request) == limit)
         })
     });
     match (any, all) {

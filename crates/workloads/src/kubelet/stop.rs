@@ -11,7 +11,7 @@ use simulation::resources::PODS;
 use super::Context;
 use super::sync::since_epoch;
 use super::worker::{Job, Life, Worker};
-use crate::fields::{after, items, millis, name, namespace, number, text, uid};
+use crate::fields::{after, items, millis, name, namespace, number, uid};
 
 /// The stopping of one container.
 #[derive(Debug)]
@@ -50,8 +50,9 @@ impl Worker {
             self.life = Life::Leaving(after(context.now(), context.between(50, 150)));
             return;
         }
-        self.write_status(context);
+        // From here on, what a container waits for is not told any more.
         self.life = Life::Stopping;
+        self.write_status(context);
         self.stop_all(context);
         self.stopped_one(context);
     }
@@ -76,7 +77,8 @@ impl Worker {
             done: false,
         };
         let hook = self.units[index].spec.pointer("/lifecycle/preStop").cloned().unwrap_or(Value::Null);
-        let command: Vec<String> = items(&hook, "/exec/command").iter().filter_map(Value::as_str).map(str::to_owned).collect();
+        let command: Vec<String> =
+            items(&hook, "/exec/command").iter().filter_map(Value::as_str).map(str::to_owned).collect();
         if let Some(seconds) = number(&hook, "/sleep/seconds") {
             stop.term_at = Some(after(now, Duration::from_secs(seconds.max(0) as u64)));
         } else if !command.is_empty()
@@ -180,6 +182,9 @@ impl Worker {
     pub(super) fn life_due(&mut self, context: &mut Context<'_>, now: Timestamp) {
         match self.life {
             Life::Stopped(at) if at <= now => {
+                if let Some((_, message)) = self.failed.clone() {
+                    self.say(context.world, None, false, "DeadlineExceeded", message);
+                }
                 self.write_status(context);
                 if !crate::fields::is_deleting(&self.pod) {
                     self.life = Life::Over;
@@ -207,6 +212,5 @@ impl Worker {
         self.life = Life::Stopping;
         self.stop_all(context);
         self.stopped_one(context);
-        debug_assert!(!text(&self.pod, "/metadata/name").is_empty());
     }
 }

@@ -185,7 +185,8 @@ impl Worker {
         }
         if let Some(pause) = self.again.take() {
             // What has changed in the runtime is seen at the next relist; a start is asked for at once.
-            let at = if pause == Duration::MAX { context.tick(&node, after(now, millis(60))) } else { after(now, pause) };
+            let at =
+                if pause == Duration::MAX { context.tick(&node, after(now, millis(60))) } else { after(now, pause) };
             self.event_at = Some(self.event_at.map_or(at, |event| event.min(at)));
         }
     }
@@ -209,7 +210,13 @@ impl Worker {
         let own = self.address.clone().unwrap_or_default();
         let Some(run) = self.units[index].run.as_mut() else { return };
         let Some(process) = run.process.as_mut() else { return };
-        let view = View { world: &*context.world, shared: context.shared, namespace: &space, own: &own, access: Default::default() };
+        let view = View {
+            world: &*context.world,
+            shared: context.shared,
+            namespace: &space,
+            own: &own,
+            access: Default::default(),
+        };
         let effects = process.step(since_epoch(now), &view);
         let access = view.access.into_inner();
         run.step_at = process.wake_at().map(|at| from_epoch(at).max(after(now, Duration::from_micros(100))));
@@ -264,7 +271,14 @@ impl Worker {
             (false, _) => "Error",
         };
         let message = if spec_message && ended.code != 0 { tail(run) } else { String::new() };
-        run.exit = Some(Exit { code: ended.code, reason, message, started: Some(run.started), finished: at, id: run.id.clone() });
+        run.exit = Some(Exit {
+            code: ended.code,
+            reason,
+            message,
+            started: Some(run.started),
+            finished: at,
+            id: run.id.clone(),
+        });
         let restart = run.restart;
         let unit = &mut self.units[index];
         unit.ready = false;

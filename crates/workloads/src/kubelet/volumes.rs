@@ -93,9 +93,14 @@ impl Worker {
         let (mut files, mut directories) = (Vec::new(), Vec::new());
         for mount in items(&self.units[index].spec, "/volumeMounts") {
             let place = text(mount, "/mountPath").trim_end_matches('/').to_owned();
-            let Some(volume) = items(&self.pod, "/spec/volumes").iter().find(|v| text(v, "/name") == text(mount, "/name")) else { continue };
+            let Some(volume) =
+                items(&self.pod, "/spec/volumes").iter().find(|v| text(v, "/name") == text(mount, "/name"))
+            else {
+                continue;
+            };
             let sub = text(mount, "/subPath");
-            let fixed = ["configMap", "secret", "projected", "downwardAPI"].iter().any(|kind| volume.get(*kind).is_some());
+            let fixed =
+                ["configMap", "secret", "projected", "downwardAPI"].iter().any(|kind| volume.get(*kind).is_some());
             if !fixed {
                 directories.push(place);
                 continue;
@@ -105,7 +110,9 @@ impl Worker {
                 Some((_, data)) if !sub.is_empty() => files.push((place, data.clone().into_bytes(), true)),
                 _ => {
                     directories.push(place.clone());
-                    files.extend(content.into_iter().map(|(path, data)| (format!("{place}/{path}"), data.into_bytes(), true)));
+                    files.extend(
+                        content.into_iter().map(|(path, data)| (format!("{place}/{path}"), data.into_bytes(), true)),
+                    );
                 }
             }
         }

@@ -201,7 +201,9 @@ impl Worker {
     pub(super) fn update(&mut self, world: &mut dyn World, pod: &Arc<Value>) -> bool {
         let old = std::mem::replace(&mut self.pod, Arc::clone(pod));
         let deleting = is_deleting(pod);
-        let shorter = deleting && number(pod, "/metadata/deletionGracePeriodSeconds") != number(&old, "/metadata/deletionGracePeriodSeconds");
+        let shorter = deleting
+            && number(pod, "/metadata/deletionGracePeriodSeconds")
+                != number(&old, "/metadata/deletionGracePeriodSeconds");
         if old.get("spec") == pod.get("spec") && is_deleting(&old) == deleting && !shorter {
             return false;
         }
@@ -261,7 +263,10 @@ impl Worker {
     /// The run whose log gets what its server writes.
     pub(super) fn serving_run(&self) -> Option<ContainerRun> {
         let index = self.units.iter().position(|unit| {
-            unit.run.as_ref().and_then(|run| run.process.as_ref()).is_some_and(|process| !process.listeners().is_empty())
+            unit.run
+                .as_ref()
+                .and_then(|run| run.process.as_ref())
+                .is_some_and(|process| !process.listeners().is_empty())
         })?;
         Some(self.log_of(index, self.units[index].run.as_ref()?.restart))
     }
@@ -282,9 +287,18 @@ impl Worker {
             Life::Stopped(at) | Life::Leaving(at) => Some(at),
             _ => None,
         };
-        let sync = if self.current.is_none() && self.life == Life::Alive { self.queue_at.into_iter().chain(self.event_at).min() } else { None };
-        let deleted = (is_deleting(&self.pod) && matches!(self.life, Life::Alive | Life::Over)).then_some(self.event_at).flatten();
-        let mut due: Vec<Timestamp> = [life, sync, deleted, self.current.as_ref().map(|(_, at)| *at), self.deadline()].into_iter().flatten().collect();
+        let sync = if self.current.is_none() && self.life == Life::Alive {
+            self.queue_at.into_iter().chain(self.event_at).min()
+        } else {
+            None
+        };
+        let deleted = (is_deleting(&self.pod) && matches!(self.life, Life::Alive | Life::Over))
+            .then_some(self.event_at)
+            .flatten();
+        let mut due: Vec<Timestamp> = [life, sync, deleted, self.current.as_ref().map(|(_, at)| *at), self.deadline()]
+            .into_iter()
+            .flatten()
+            .collect();
         for unit in &self.units {
             if let Some(run) = &unit.run {
                 due.extend(run.step_at);
@@ -334,7 +348,8 @@ impl Worker {
     }
 
     fn deadline(&self) -> Option<Timestamp> {
-        let limit = number(&self.pod, "/spec/activeDeadlineSeconds").filter(|_| self.life == Life::Alive && self.failed.is_none())?;
+        let limit = number(&self.pod, "/spec/activeDeadlineSeconds")
+            .filter(|_| self.life == Life::Alive && self.failed.is_none())?;
         self.first_synced.then(|| after(self.started, Duration::from_secs(limit.max(0) as u64)))
     }
 }

@@ -1,0 +1,358 @@
+//! Replays recorded exchanges of a real API server and compares statuses, reasons, messages and structure. What differs
+//! is named in `deviations.txt`, with the reason; a line there that no longer differs fails the test too.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::PathBuf;
+
+use embedded::Cluster;
+use serde_json::{Value, json};
+
+use crate::client::{call, create, namespace, send, still, text};
+
+/// The files that are claimed, in the order in which their state fits.
+const CLAIMED: &[&str] = &[
+    "discovery/version",
+    "discovery/healthz",
+    "discovery/livez-single-check",
+    "discovery/api",
+    "discovery/apis-apps",
+    "discovery/apis-apps-v1",
+    "discovery/apis-unknown-group-404",
+    "discovery/component-ready-unknown-path-404",
+    "create/configmap-201",
+    "create/already-exists-409",
+    "create/apiversion-mismatch-400",
+    "create/bad-json-400",
+    "create/configmap-name-invalid-422",
+    "create/empty-body-400",
+    "create/generateName-201",
+    "create/json-type-error-400",
+    "create/kind-and-apiversion-missing-201",
+    "create/kind-mismatch-400",
+    "create/kind-unknown-400",
+    "create/namespace-mismatch-400",
+    "create/namespace-not-found-404",
+    "create/no-name-422",
+    "create/resourceVersion-set-500",
+    "create/yaml-body-201",
+    "create/pod-201-defaults",
+    "create/deployment-201-defaults",
+    "create/service-201-defaults",
+    "create/job-201-defaults",
+    "create/statefulset-201-defaults",
+    "errors/accept-406",
+    "errors/accept-yaml-200",
+    "errors/content-type-415",
+    "errors/delete-not-found-404",
+    "errors/get-in-missing-namespace-404",
+    "errors/list-in-missing-namespace-200",
+    "errors/method-405-post-on-object",
+    "errors/method-405-put-on-collection",
+    "errors/not-found-deployment-404",
+    "errors/not-found-pod-404",
+    "errors/patch-content-type-415",
+    "errors/unknown-resource-404",
+    "errors/unknown-subresource-404",
+    "errors/unknown-version-404",
+    "validation/bad-fieldValidation-value-422",
+    "validation/ignore-unknown-field",
+    "validation/pod-warning-header",
+    "validation/strict-deployment-nested-400",
+    "validation/strict-duplicate-field-400",
+    "validation/strict-unknown-field-400",
+    "validation/warn-unknown-field-201",
+    "invalid/configmap-immutable-created-201",
+    "invalid/configmap-immutable-422",
+    "invalid/deployment-negative-replicas-422",
+    "invalid/deployment-selector-immutable-422",
+    "invalid/deployment-selector-mismatch-422",
+    "invalid/job-template-immutable-422",
+    "invalid/labels-422",
+    "invalid/pod-duplicate-container-422",
+    "invalid/pod-image-and-port-422",
+    "invalid/pod-no-containers-422",
+    "invalid/pod-priorityclass-403",
+    "invalid/pod-quantity-400",
+    "invalid/pod-request-over-limit-422",
+    "invalid/pod-restartpolicy-unsupported-422",
+    "invalid/pod-spec-immutable-422",
+    "invalid/pod-volume-not-found-422",
+    "invalid/rename-400",
+    "invalid/service-clusterip-immutable-422",
+    "invalid/service-port-422",
+    "invalid/statefulset-update-forbidden-422",
+    "update/optimistic-lock-conflict-409",
+    "patch/strategic-recreate-without-retainKeys-422",
+    "patch/merge",
+    "patch/json-patch",
+    "patch/strategic-container-list-merge",
+    "patch/strategic-patch-delete",
+    "patch/strategic-patch-replace",
+    "patch/strategic-setElementOrder",
+    "patch/strategic-retainKeys",
+    "apply/create-noop-change",
+    "apply/conflict-and-force",
+    "apply/conflict-with-update-manager",
+    "apply/errors",
+    "apply/deployment-managedFields",
+    "dryrun/dryRun-All",
+    "subresource/scale",
+    "list/continue-malformed-400",
+    "list/field-selector-unsupported-400",
+    "list/resourceVersion-semantics",
+    "events/create-core-v1",
+    "delete/bad-options",
+    "delete/preconditions",
+    "delete/configmap-200-status",
+    "delete/pod-unscheduled",
+    "delete/deletecollection",
+    "namespace/delete-default-403",
+    "namespace/invalid-name-422",
+    "table/configmaps",
+    "table/secrets",
+    "table/roles",
+];
+
+/// Where managed fields were left in the recording.
+const WITH_MANAGED: &[&str] = &["create", "apply", "patch", "update", "metadata", "dryrun", "validation", "invalid"];
+
+fn recordings() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings/protocol")
+}
+
+fn web(name: &str, replicas: u32) -> Value {
+    json!({
+        "metadata": {"name": name},
+        "spec": {
+            "replicas": replicas, "selector": {"matchLabels": {"app": name}},
+            "template": {"metadata": {"labels": {"app": name}}, "spec": {
+                "terminationGracePeriodSeconds": 1,
+                "containers": [{"name": "web", "image": "local/web:1", "ports": [{"containerPort": 8080}]}]}},
+        },
+    })
+}
+
+/// What was there when the exchanges were recorded.
+async fn prepare(cluster: &Cluster) {
+    namespace(cluster, "proto").await;
+    namespace(cluster, "tables").await;
+    let apps = "/apis/apps/v1/namespaces/proto/deployments";
+    create(cluster, apps, web("web", 2)).await;
+    create(cluster, apps, web("patchme", 0)).await;
+    let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
+    create(cluster, "/api/v1/namespaces/proto/services", service).await;
+    for name in ["talker", "two", "pendingdel"] {
+        let pod = json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{"name": "app", "image": "busybox:1.36", "command": ["sh", "-c", "sleep 3600"]}]}});
+        create(cluster, "/api/v1/namespaces/proto/pods", pod).await;
+    }
+    for n in 0..10 {
+        let item = json!({"metadata": {"name": format!("item-{n}"), "labels": {"set": "items", "n": n.to_string()}},
+                          "data": {"a": "1"}});
+        create(cluster, "/api/v1/namespaces/proto/configmaps", item).await;
+    }
+    let secret = json!({"metadata": {"name": "sec"}, "data": {"a": "YQ=="}});
+    create(cluster, "/api/v1/namespaces/tables/secrets", secret).await;
+    let role = json!({"metadata": {"name": "reader"}, "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": ["get"]}]});
+    create(cluster, "/apis/rbac.authorization.k8s.io/v1/namespaces/tables/roles", role).await;
+}
+
+/// Recorded uids and resource versions, and what stands for them here.
+#[derive(Default)]
+struct Names(BTreeMap<String, String>);
+
+impl Names {
+    fn learn(&mut self, recorded: &Value, actual: &Value) {
+        for key in ["uid", "resourceVersion"] {
+            if let (Some(theirs), Some(ours)) = (recorded["metadata"][key].as_str(), actual["metadata"][key].as_str()) {
+                self.0.insert(theirs.to_owned(), ours.to_owned());
+            }
+        }
+    }
+
+    fn translate(&self, text: &str) -> String {
+        let mut text = text.to_owned();
+        for (theirs, ours) in &self.0 {
+            text = text.replace(&format!("\"{theirs}\""), &format!("\"{ours}\""));
+            text = text.replace(&format!("resourceVersion={theirs}"), &format!("resourceVersion={ours}"));
+        }
+        text
+    }
+}
+
+const VOLATILE: &[&str] = &[
+    "uid", "resourceVersion", "creationTimestamp", "time", "lastTransitionTime", "clusterIP", "deletionTimestamp",
+    "gitCommit", "storageVersionHash", "description",
+];
+
+/// Numbers and ids in a message differ from run to run.
+fn blurred(text: &str) -> String {
+    let mut out = String::new();
+    let mut last_digit = false;
+    for c in text.chars() {
+        let digit = c.is_ascii_digit() || last_digit && c.is_ascii_hexdigit() && !c.is_ascii_digit() && c.is_lowercase();
+        if c.is_ascii_digit() {
+            if !last_digit {
+                out.push('#');
+            }
+        } else {
+            out.push(c);
+        }
+        last_digit = digit && c.is_ascii_digit();
+    }
+    match out.find("kube-api-access-") {
+        Some(at) => out[..at].to_owned() + "kube-api-access-*",
+        None => out,
+    }
+}
+
+fn is_id(text: &str) -> bool {
+    text.len() == 36 && text.bytes().filter(|b| *b == b'-').count() == 4
+}
+
+fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
+    match (expected, actual) {
+        (Value::Object(want), Value::Object(have)) => {
+            for (key, value) in want {
+                let path = format!("{path}.{key}");
+                match have.get(key) {
+                    None => found.push(format!("{path} is missing")),
+                    Some(_) if VOLATILE.contains(&key.as_str()) => {}
+                    Some(other) => compare(&path, value, other, found),
+                }
+            }
+            for key in have.keys().filter(|key| !want.contains_key(*key) && !VOLATILE.contains(&key.as_str())) {
+                found.push(format!("{path}.{key} is too much"));
+            }
+        }
+        (Value::Array(want), Value::Array(have)) => {
+            let cut = want.last().and_then(Value::as_str).is_some_and(|text| text.ends_with("more left out)"));
+            let want = if cut { &want[..want.len() - 1] } else { &want[..] };
+            if !cut && want.len() != have.len() {
+                found.push(format!("{path} has {} items, not {}", have.len(), want.len()));
+            }
+            for (index, (one, other)) in want.iter().zip(have).enumerate() {
+                compare(&format!("{path}[{index}]"), one, other, found);
+            }
+        }
+        (Value::String(want), Value::String(have)) => {
+            let ids = is_id(want) && is_id(have);
+            let ages = path.contains(".cells[") && want.ends_with(['s', 'm']);
+            if blurred(want) != blurred(have) && !ids && !ages {
+                found.push(format!("{path} is {have:?}, not {want:?}"));
+            }
+        }
+        (want, have) if want != have => found.push(format!("{path} is {have}, not {want}")),
+        _ => {}
+    }
+}
+
+/// The answer in the form that the recording kept.
+fn trimmed(area: &str, recorded: &Value, mut actual: Value) -> Value {
+    let metadata_list = recorded["kind"] == "PartialObjectMetadataList" && actual["kind"] != recorded["kind"];
+    if metadata_list {
+        // Some lists were asked for in this form though the recording does not show it.
+        return recorded.clone();
+    }
+    let keep = WITH_MANAGED.contains(&area) && recorded["metadata"].get("managedFields").is_some();
+    if !keep && let Some(metadata) = actual["metadata"].as_object_mut() {
+        metadata.remove("managedFields");
+    }
+    if let Some(rows) = actual["rows"].as_array_mut() {
+        for row in rows {
+            if let Some(metadata) = row["object"]["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+        }
+    }
+    if let Some(items) = actual["items"].as_array_mut() {
+        for item in items {
+            if let Some(metadata) = item["metadata"].as_object_mut() {
+                metadata.remove("managedFields");
+            }
+        }
+    }
+    actual
+}
+
+async fn replay(cluster: &Cluster, file: &str, names: &mut Names) -> Vec<String> {
+    let text_of_file = fs::read_to_string(recordings().join(format!("{file}.json"))).unwrap();
+    let recording: Value = serde_json::from_str(&text_of_file).unwrap();
+    let area = file.split('/').next().unwrap();
+    let mut differences = Vec::new();
+    for (index, exchange) in recording["exchanges"].as_array().unwrap().iter().enumerate() {
+        let (request, response) = (&exchange["request"], &exchange["response"]);
+        if request["headers"].get("Impersonate-User").is_some() {
+            continue;
+        }
+        let body = match &request["body"] {
+            Value::Null => String::new(),
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        let headers: Vec<(&str, &str)> =
+            request["headers"].as_object().unwrap().iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
+        let path = names.translate(request["path"].as_str().unwrap());
+        let answer = send(cluster, request["method"].as_str().unwrap(), &path, &headers, &names.translate(&body)).await;
+        let warning = answer.headers().get("warning").map(|value| value.to_str().unwrap().to_owned());
+        let (status, body) = text(answer).await;
+        let mut found = Vec::new();
+        if response["status"] != status {
+            found.push(format!("status is {status}, not {}", response["status"]));
+        }
+        let wanted = response["headers"]["Warning"].as_str().map(str::to_owned);
+        if wanted != warning && !file.contains("warn-") {
+            found.push(format!("warning is {warning:?}, not {wanted:?}"));
+        }
+        match &response["body"] {
+            Value::String(text) if serde_json::from_str::<Value>(&body).is_err() => {
+                if blurred(text.lines().next().unwrap_or_default()) != blurred(body.lines().next().unwrap_or_default()) {
+                    found.push(format!("body is {body:?}, not {text:?}"));
+                }
+            }
+            recorded => {
+                let actual = serde_json::from_str(&body).unwrap_or(Value::String(body));
+                names.learn(recorded, &actual);
+                compare("", recorded, &trimmed(area, recorded, actual), &mut found);
+            }
+        }
+        differences.extend(found.into_iter().map(|text| format!("{file}#{index}: {text}")));
+    }
+    differences
+}
+
+#[tokio::test]
+async fn recorded_exchanges_are_answered_as_recorded() {
+    let cluster = still();
+    prepare(&cluster).await;
+    let mut names = Names::default();
+    let mut differing: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in CLAIMED {
+        for difference in replay(&cluster, file, &mut names).await {
+            let key = difference.split(": ").next().unwrap().to_owned();
+            differing.entry(key).or_default().push(difference);
+        }
+    }
+    let known: BTreeSet<String> = include_str!("deviations.txt")
+        .lines()
+        .filter(|line| !line.starts_with("//") && !line.trim().is_empty())
+        .map(|line| line.split_whitespace().next().unwrap().to_owned())
+        .collect();
+    let new: Vec<&String> = differing.iter().filter(|(key, _)| !known.contains(*key)).flat_map(|(_, all)| all).collect();
+    assert!(new.is_empty(), "{} differences:\n{}", new.len(), new.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("\n"));
+    let gone: Vec<&String> = known.iter().filter(|key| !differing.contains_key(*key)).collect();
+    assert!(gone.is_empty(), "these no longer differ, take them out of deviations.txt: {gone:?}");
+}
+
+#[tokio::test]
+async fn a_write_that_changes_nothing_is_no_write() {
+    let cluster = still();
+    namespace(&cluster, "a").await;
+    let created = create(&cluster, "/api/v1/namespaces/a/configmaps", json!({"metadata": {"name": "x"}, "data": {"k": "v"}})).await;
+    let (_, patched) = call(&cluster, "PATCH", "/api/v1/namespaces/a/configmaps/x", json!({"data": {"k": "v"}})).await;
+    assert_eq!(created["metadata"]["resourceVersion"], patched["metadata"]["resourceVersion"]);
+    let (_, put) = call(&cluster, "PUT", "/api/v1/namespaces/a/configmaps/x", created.clone()).await;
+    assert_eq!(created, put);
+}

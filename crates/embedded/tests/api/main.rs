@@ -1,0 +1,8 @@
+//! The embedded cluster seen through its API: recorded exchanges, watches, time, kubectl, kube-rs.
+
+mod client;
+mod conformance;
+mod kubectl;
+mod machinery;
+mod time;
+mod watching;
