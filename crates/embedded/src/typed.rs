@@ -46,10 +46,12 @@ pub(crate) fn of_request(
     object: Value,
     duplicates: Vec<String>,
     validation: Validation,
+    body: &[u8],
 ) -> Result<(Value, Vec<String>), ApiError> {
     let object = with_type(info, object)?;
     let mut unknown = Vec::new();
     let object = convert(info, object, &mut unknown)?;
+    in_order_of_mention(&mut unknown, body);
     let mut complaints: Vec<String> =
         unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     complaints.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
@@ -63,6 +65,15 @@ pub(crate) fn of_request(
             complaints.join(", "),
             kind = info.resource.kind,
         ))),
+    }
+}
+
+/// The decoder meets fields in the order of the text, our maps are sorted.
+fn in_order_of_mention(paths: &mut [String], body: &[u8]) {
+    if paths.len() > 1
+        && let Ok(text) = std::str::from_utf8(body)
+    {
+        paths.sort_by_key(|path| text.find(path.rsplit('.').next().unwrap_or(path)));
     }
 }
 

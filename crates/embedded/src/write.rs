@@ -209,7 +209,9 @@ impl State {
         let uid = object::uid(new);
         if !uid.is_empty() && uid != object::uid(old) {
             let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                "StorageError: invalid object, Code: 4, Key: /registry/{}/{}/{name}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                info.resource.plural,
+                object::namespace(old),
                 object::uid(old)
             );
             return Err(ApiError::conflict(info, name, &why));

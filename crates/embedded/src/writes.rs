@@ -46,7 +46,7 @@ pub(crate) fn read_body(info: &Info, call: &Call, options: &str) -> Result<(Valu
             ))
         }
     })?;
-    typed::of_request(info, parsed.value, parsed.duplicates, validation)
+    typed::of_request(info, parsed.value, parsed.duplicates, validation, &call.body)
 }
 
 /// How this request writes.
@@ -170,7 +170,7 @@ pub(crate) fn patch(
     // The version is checked only when the patch names one.
     object::metadata(&mut base).remove("resourceVersion");
     let patched = patch::apply(kind, info, &base, parsed.value)?;
-    let (mut object, warnings) = retyped(info, patched, parsed.duplicates, validation)?;
+    let (mut object, warnings) = retyped(info, call, patched, parsed.duplicates, validation)?;
     check_patched(info, name, &object)?;
     check_namespace(info, call, &mut object)?;
     let object = versions::to_stored(info, &stored, object);
@@ -181,12 +181,13 @@ pub(crate) fn patch(
 /// A patched object in its types: what does not fit is 422 here, and quotes the whole object.
 fn retyped(
     info: &Info,
+    call: &Call,
     patched: Value,
     duplicates: Vec<String>,
     validation: typed::Validation,
 ) -> Result<(Value, Vec<String>), ApiError> {
     let shown = patched.clone();
-    typed::of_request(info, patched, duplicates, validation).map_err(|error| {
+    typed::of_request(info, patched, duplicates, validation, &call.body).map_err(|error| {
         let message = error.message.rsplit_once("cannot be handled as a ").map_or(error.message.as_str(), |(_, rest)| {
             rest.split_once(": ").map_or(rest, |(_, why)| why)
         });

@@ -19,8 +19,8 @@ async fn kubectl(config: &Path, line: &[&str]) -> (bool, String) {
 }
 
 async fn has_kubectl() -> bool {
-    let version = Command::new("kubectl").args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut version = version;
+    let mut version = Command::new("kubectl");
+    version.args(["version", "--client"]).stdout(Stdio::null()).stderr(Stdio::null());
     version.status().await.is_ok_and(|status| status.success())
 }
 

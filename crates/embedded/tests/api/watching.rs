@@ -118,6 +118,7 @@ async fn kube_rs_reads_writes_and_watches() {
     namespace(&cluster, "a").await;
     let api: Api<ConfigMap> = Api::default_namespaced(kube_client(&cluster));
     let mut seen = Box::pin(watcher(api.clone(), watcher::Config::default()));
+    while !matches!(seen.try_next().await.unwrap(), Some(watcher::Event::InitDone)) {}
     let map = ConfigMap {
         metadata: ObjectMeta { name: Some("x".into()), ..ObjectMeta::default() },
         data: Some([("k".to_owned(), "v".to_owned())].into()),
