@@ -113,7 +113,9 @@ fn nginx(context: &mut Context<'_>, argv: &[String]) -> Outcome {
     };
     let mut config = read("/etc/nginx/nginx.conf");
     if config.contains("conf.d/") {
-        for name in context.files().list("/etc/nginx/conf.d") {
+        // Bound first: the guard of the files would otherwise live through the loop, which asks for it again.
+        let names = context.files().list("/etc/nginx/conf.d");
+        for name in names {
             if name.ends_with(".conf") {
                 config.push_str(
                     &context
