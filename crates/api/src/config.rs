@@ -114,3 +114,40 @@ fn cache_dir() -> Option<PathBuf> {
     let base = absolute("XDG_CACHE_HOME").or_else(|| absolute("HOME").map(|home| home.join(".cache")))?;
     Some(base.join("harness"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caller_wins_over_the_file_and_the_file_over_the_defaults() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let here = folder.path();
+        for dir in ["failures", "tests/failures", "mine", "agents"] {
+            std::fs::create_dir_all(here.join(dir)).expect("made");
+        }
+        let file = here.join("harness.toml");
+        let load = |text: &str, said: Overrides| {
+            std::fs::write(&file, text).expect("written");
+            Config::load(Overrides { config: Some(file.clone()), ..said })
+        };
+        let config = load("", Overrides::default()).expect("loads");
+        assert_eq!(config.results_dir, Path::new("results"));
+        assert_eq!(config.failures_dirs, [here.join("failures"), here.join("tests/failures")]);
+        assert_eq!((config.agents_dirs, config.grants), (vec![here.join("agents")], None));
+
+        std::fs::write(here.join("grants.yaml"), "").expect("written");
+        let text = "results_dir = \"out\"\nfailures_dirs = [\"mine\"]\n";
+        let config = load(text, Overrides::default()).expect("loads");
+        assert_eq!(config.results_dir, here.join("out"), "relative to the file");
+        assert_eq!((config.failures_dirs, config.grants), (vec![here.join("mine")], Some(here.join("grants.yaml"))));
+
+        let said =
+            Overrides { results_dir: Some("r".into()), failures_dirs: vec![here.to_owned()], ..Default::default() };
+        let config = load(text, said).expect("loads");
+        assert_eq!((config.results_dir, config.failures_dirs), ("r".into(), vec![here.to_owned()]));
+
+        let missing = load("agents_dirs = [\"absent\"]\n", Overrides::default()).expect_err("refused");
+        assert!(missing.to_string().contains("absent"), "{missing}");
+    }
+}

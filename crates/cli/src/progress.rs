@@ -148,3 +148,35 @@ impl Listener for Follow {
         complain(&format!("{} {who}: {}", case.as_str().replace("--", "/"), printable(line)));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(kind: &str) -> Event {
+        let text = format!(
+            r#"{{"seq": 1, "at": "2026-11-21T10:00:00Z", "run": "abcd1234", "case": "local--oom-killed--triage", "event": {kind}}}"#
+        );
+        serde_json::from_str(&text).expect("an event")
+    }
+
+    #[test]
+    fn a_finished_case_is_one_line() {
+        let finished = |outcome: &str, control: bool, message: &str| {
+            let kind = format!(
+                r#"{{"type": "case_finished", "outcome": "{outcome}", "class": null, "status": "none",
+                    "control": {control}, "message": "{message}", "duration_ms": 4200, "finished": 3, "total": 12}}"#
+            );
+            finished_line(&event(&kind), false).expect("a line")
+        };
+        assert_eq!(finished("passed", false, ""), "[ 3/12] passed  local--oom-killed--triage  4.2s");
+        assert_eq!(
+            finished("failed", false, r"two\nlines"),
+            "[ 3/12] failed  local--oom-killed--triage  4.2s  two lines"
+        );
+        assert_eq!(finished("failed", true, "idle"), "[ 3/12] failed  local--oom-killed--triage (control)  4.2s");
+        let revised = r#"{"type": "case_revised", "outcome": "invalid", "class": "test", "status": "none", "message": "a control passed"}"#;
+        let line = finished_line(&event(revised), false).expect("a line");
+        assert_eq!(line, "  now  invalid  local--oom-killed--triage  a control passed");
+    }
+}
