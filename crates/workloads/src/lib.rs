@@ -2,16 +2,21 @@
 //!
 //! What they do and say follows recordings of a real cluster; what a container does comes from the `shell` crate.
 
+mod cronjob;
+mod daemonset;
 mod deployment;
 mod endpoints;
 mod fields;
 mod hash;
 mod index;
+mod job;
 mod kubelet;
+mod owned_pod;
 mod quantity;
 mod replicaset;
 mod scheduler;
 mod selector;
+mod statefulset;
 
 use simulation::Controller;
 
@@ -47,6 +52,10 @@ pub fn controllers(config: &NodeConfig) -> Vec<Box<dyn Controller>> {
         Box::new(scheduler::Scheduler::default()),
         Box::new(deployment::Deployments::default()),
         Box::new(replicaset::ReplicaSets::default()),
+        Box::new(statefulset::StatefulSets::default()),
+        Box::new(daemonset::DaemonSets::default()),
+        Box::new(job::Jobs::default()),
+        Box::new(cronjob::CronJobs::default()),
         Box::new(endpoints::Endpoints::default()),
     ]
 }

@@ -44,7 +44,7 @@ pub(crate) fn compare(recorded: &Seen, replayed: &Seen) -> Vec<String> {
     compare_events(recorded, replayed, &mut differences);
     for (left, right, which) in [(recorded, replayed, "only recorded"), (replayed, recorded, "only replayed")] {
         for condition in left.conditions.difference(&right.conditions) {
-            differences.push(format!("Deployment condition {which}: {condition}"));
+            differences.push(format!("condition {which}: {condition}"));
         }
     }
     differences

@@ -41,6 +41,11 @@ const SCENARIOS: &[&str] = &[
     "hostport-clash",
     "anti-affinity",
     "pvc-missing",
+    "job-complete",
+    "job-failed",
+    "job-failed-onfailure",
+    "statefulset-ordinal-fail",
+    "daemonset",
 ];
 
 /// Differences that are known, and why they are there.

@@ -37,7 +37,7 @@ pub(crate) struct Told {
 pub(crate) struct Seen {
     pub(crate) pods: Vec<Pod>,
     pub(crate) events: BTreeMap<String, Told>,
-    /// Conditions of Deployments.
+    /// Conditions of Deployments and Jobs.
     pub(crate) conditions: BTreeSet<String>,
     pub(crate) end: f64,
     names: BTreeMap<String, String>,
@@ -83,7 +83,7 @@ impl Seen {
     pub(crate) fn object(&mut self, at: f64, deleted: bool, object: &Value) {
         let name = text(object, "/metadata/name").to_owned();
         match text(object, "/kind") {
-            "Deployment" => {
+            "Deployment" | "Job" => {
                 for condition in items(object, "/status/conditions") {
                     let words = ["/type", "/status", "/reason", "/message"].map(|p| text(condition, p)).join(" ");
                     let words = self.normal(&words);
