@@ -116,7 +116,8 @@ fn service_account(state: &mut State, info: &Info, pod: &mut Value) -> Result<()
     let Some(found) = state.store.get(&resources::SERVICE_ACCOUNTS, &namespace, &account).cloned() else {
         // Refused before a name is generated: messages show what the client gave.
         let shown = shown_name(pod);
-        let why = format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");
+        let why =
+            format!("error looking up service account {namespace}/{account}: serviceaccount {account:?} not found");
         return Err(ApiError::forbidden(info, &shown, &why));
     };
     let spec = child(pod, "spec");
@@ -144,9 +145,8 @@ fn mount_token(state: &mut State, pod: &mut Value) {
     let needs = |container: &Value| {
         !object::list(container, &["volumeMounts"]).iter().any(|mount| mount["mountPath"] == TOKEN_PATH)
     };
-    let has_any = ["initContainers", "containers"]
-        .iter()
-        .any(|list| object::list(pod, &["spec", list]).iter().any(needs));
+    let has_any =
+        ["initContainers", "containers"].iter().any(|list| object::list(pod, &["spec", list]).iter().any(needs));
     if !has_any {
         return;
     }
@@ -227,9 +227,7 @@ fn addresses(state: &mut State, info: &Info, service: &mut Value) -> Result<(), 
     let given = object::text(service, &["spec", "clusterIP"]).to_owned();
     let taken: Vec<Arc<Value>> = state.store.list(&resources::SERVICES, None);
     let own = object::uid(service).to_owned();
-    let is_taken = |address: &str| {
-        taken.iter().any(|s| s["spec"]["clusterIP"] == address && object::uid(s) != own)
-    };
+    let is_taken = |address: &str| taken.iter().any(|s| s["spec"]["clusterIP"] == address && object::uid(s) != own);
     let address = match given.as_str() {
         "" => loop {
             state.addresses = state.addresses.wrapping_add(1);

@@ -150,8 +150,7 @@ fn merged(
         wanted.children.remove("f:metadata");
     }
     let mut all = entries(live);
-    let is_own =
-        |e: &Entry| e.manager == owner.manager && e.operation == "Apply" && e.subresource == owner.subresource;
+    let is_own = |e: &Entry| e.manager == owner.manager && e.operation == "Apply" && e.subresource == owner.subresource;
     let previous = all.iter().position(is_own).map(|index| all.remove(index));
     let mut result = merge(node, live, &part);
     let changed = Difference::between(
@@ -215,16 +214,16 @@ fn conflict(conflicts: &[(String, FieldSet)]) -> ApiError {
     let message = match listed.as_slice() {
         [(who, path)] => format!("Apply failed with 1 conflict: {who}: {path}"),
         many => {
-            let mut text = format!("Apply failed with {} conflicts:", many.len());
+            let mut lines = Vec::new();
             let mut last = "";
             for (who, path) in many {
                 if who != last {
-                    text.push_str(&format!(" {who}:"));
+                    lines.push(format!("{}:", who.replacen("conflict", "conflicts", 1)));
                     last = who;
                 }
-                text.push_str(&format!("\n- {path}"));
+                lines.push(format!("- {path}"));
             }
-            text
+            format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n"))
         }
     };
     let causes: Vec<Value> = listed

@@ -19,8 +19,16 @@ pub(crate) fn fill(state: &mut State) {
         put(state, &resources::NAMESPACES, json!({"metadata": {"name": name}}));
     }
     for (name, value, text) in [
-        ("system-cluster-critical", 2_000_000_000, "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary."),
-        ("system-node-critical", 2_000_001_000, "Used for system critical pods that must not be moved from their current node."),
+        (
+            "system-cluster-critical",
+            2_000_000_000,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
     ] {
         put(
             state,
@@ -46,14 +54,30 @@ fn roles(state: &mut State) {
     let read = json!(["get", "list", "watch"]);
     let write = json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]);
     for (name, rules) in [
-        ("cluster-admin", json!([
-            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}])),
-        ("admin", json!([{"verbs": write, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "rbac.authorization.k8s.io"], "resources": ["*"]}])),
-        ("edit", json!([{"verbs": write, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"], "resources": ["*"]}])),
-        ("view", json!([{"verbs": read, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"], "resources": ["*"]}])),
+        (
+            "cluster-admin",
+            json!([
+            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]),
+        ),
+        (
+            "admin",
+            json!([{"verbs": write, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "rbac.authorization.k8s.io"], "resources": ["*"]}]),
+        ),
+        (
+            "edit",
+            json!([{"verbs": write, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"], "resources": ["*"]}]),
+        ),
+        (
+            "view",
+            json!([{"verbs": read, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"], "resources": ["*"]}]),
+        ),
     ] {
         let resource = info.resource;
-        put(state, &resource, json!({
-            "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}, "rules": rules}));
+        put(
+            state,
+            &resource,
+            json!({
+            "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}, "rules": rules}),
+        );
     }
 }

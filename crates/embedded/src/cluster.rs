@@ -117,7 +117,11 @@ impl Cluster {
     ///
     /// The cluster counts the request as pending from this call on. Dropping the future before it is ready means that
     /// the request was not made.
-    pub fn handle<B>(&self, request: Request<B>, identity: Identity) -> impl Future<Output = Response<Body>> + Send + use<B>
+    pub fn handle<B>(
+        &self,
+        request: Request<B>,
+        identity: Identity,
+    ) -> impl Future<Output = Response<Body>> + Send + use<B>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -1,17 +1,21 @@
 //! What the server offers: discovery old and aggregated, version, health, OpenAPI.
 
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
-use sha2::{Digest, Sha512};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::body::Body;
 use crate::error::ApiError;
-use crate::registry::{Info, Registry};
+use crate::openapi;
+use crate::registry::{Info, Registry, Storage};
 use crate::request::{Query, negotiate};
 use crate::respond::{self, Answer};
 use crate::state::State;
-use crate::openapi;
 
 /// The version that the cluster says it is, and whose recordings it follows.
 pub(crate) const VERSION: &str = "v1.36.2";
@@ -161,6 +165,9 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Value {
         if !info.categories.is_empty() {
             row["categories"] = json!(info.categories);
         }
+        if info.storage != Storage::Virtual {
+            row["storageVersionHash"] = json!(storage_hash(registry, info));
+        }
         list.push(row);
         for subresource in &info.subresources {
             let (kind, verbs) = subresource_kind(info, subresource);
@@ -183,6 +190,13 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Value {
     }
     let group_version = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
     json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": list})
+}
+
+/// A short hash of how the objects are stored: the same in every version that shows them.
+fn storage_hash(registry: &Registry, info: &Arc<Info>) -> String {
+    let stored = registry.stored(info).resource;
+    let digest = Sha256::digest(format!("{}/{}/{}", stored.group, stored.version, stored.kind));
+    STANDARD.encode(&digest[..8])
 }
 
 /// One document with everything, in the form that clients since 1.27 ask for.
@@ -259,4 +273,3 @@ fn aggregated_version(registry: &Registry, group: &str, version: &str) -> Value 
 pub(crate) fn hash(text: &str) -> String {
     hex::encode_upper(Sha512::digest(text))
 }
-

@@ -30,15 +30,8 @@ impl ApiError {
         Self::new(400, "BadRequest", message)
     }
 
-    pub(crate) fn internal(message: impl Into<String>) -> Self {
-        let message = message.into();
-        let causes = json!({"causes": [{"message": message}]});
-        Self::new(500, "InternalError", format!("Internal error occurred: {message}")).with_details(causes)
-    }
-
     pub(crate) fn not_found(info: &Info, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{} {name:?} not found", info.qualified()))
-            .with_details(details(info, name))
+        Self::new(404, "NotFound", format!("{} {name:?} not found", info.qualified())).with_details(details(info, name))
     }
 
     /// 404 of a path that is not served.

@@ -18,6 +18,7 @@ const SIMILAR_WITHIN: SignedDuration = SignedDuration::from_mins(10);
 /// An object may cause so many Events at once, then one in five minutes.
 const BURST: f64 = 25.0;
 const REFILL_SECONDS: f64 = 300.0;
+const KEPT: SignedDuration = SignedDuration::from_hours(1);
 /// Equal Events of the new form within this time are one series.
 const SERIES_WITHIN: SignedDuration = SignedDuration::from_mins(6);
 
@@ -218,6 +219,31 @@ impl State {
                 None
             }
         }
+    }
+}
+
+impl State {
+    /// Events are kept for an hour after they were last seen.
+    pub(crate) fn expire_events(&mut self) {
+        let Some(info) = self.info(&resources::EVENTS) else { return };
+        let now = self.now();
+        let oldest = now.saturating_sub(KEPT).unwrap_or(now);
+        let last_seen = |event: &Value| {
+            [
+                &event["series"]["lastObservedTime"],
+                &event["lastTimestamp"],
+                &event["eventTime"],
+                &event["metadata"]["creationTimestamp"],
+            ]
+            .into_iter()
+            .find_map(|at| at.as_str()?.parse::<Timestamp>().ok())
+        };
+        for event in self.store.list(&resources::EVENTS, None) {
+            if last_seen(&event).is_some_and(|at| at < oldest) {
+                self.commit(&info, Event::Deleted, (*event).clone());
+            }
+        }
+        self.events.forget_before(oldest);
     }
 }
 

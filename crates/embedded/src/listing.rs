@@ -64,8 +64,7 @@ pub(crate) fn check_version(state: &State, call: &Call, get: bool) -> Result<(),
             return refuse("resourceVersionMatch is forbidden unless resourceVersion is provided");
         }
         if !matches!(matching, "Exact" | "NotOlderThan") {
-            let cause =
-                Cause::unsupported("resourceVersionMatch", &json!(matching), &["Exact", "NotOlderThan", ""]);
+            let cause = Cause::unsupported("resourceVersionMatch", &json!(matching), &["Exact", "NotOlderThan", ""]);
             return Err(options_invalid("ListOptions", cause));
         }
         if matching == "Exact" && version == "0" {
@@ -75,8 +74,8 @@ pub(crate) fn check_version(state: &State, call: &Call, get: bool) -> Result<(),
     if version.is_empty() {
         return Ok(());
     }
-    let wanted = parse_version(version)
-        .map_err(|why| ApiError::bad_request(format!("invalid resource version: {why}")))?;
+    let wanted =
+        parse_version(version).map_err(|why| ApiError::bad_request(format!("invalid resource version: {why}")))?;
     let current = state.store.revision();
     if wanted > current {
         let message = format!("Timeout: Too large resource version: {wanted}, current: {current}");
@@ -98,11 +97,13 @@ pub(crate) fn watch_version(call: &Call) -> Result<Option<u64>, ApiError> {
 
 /// Where a page begins: behind this namespace and name, in the list of this revision.
 fn continued(token: &str) -> Result<(u64, (String, String)), ApiError> {
-    let invalid = |why: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
+    let invalid =
+        |why: &str| ApiError::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
     let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|_| {
         ApiError::bad_request("invalid continue token: continue key is not valid: illegal base64 data at input byte 0")
     })?;
-    let value: Value = serde_json::from_slice(&bytes).map_err(|error| invalid(&crate::typed::json_error(&bytes, &error)))?;
+    let value: Value =
+        serde_json::from_slice(&bytes).map_err(|error| invalid(&crate::typed::json_error(&bytes, &error)))?;
     let start = value["start"].as_str().unwrap_or_default().trim_end_matches('\0').trim_start_matches('/');
     let (namespace, name) = start.split_once('/').unwrap_or(("", start));
     Ok((value["rv"].as_u64().unwrap_or(0), (namespace.to_owned(), name.to_owned())))

@@ -31,10 +31,6 @@ impl Log {
         let skip = from.saturating_sub(self.dropped).min(self.lines.len());
         (self.lines.range(skip..), self.dropped + self.lines.len())
     }
-
-    pub(crate) fn len(&self) -> usize {
-        self.lines.len()
-    }
 }
 
 #[derive(Debug, Default)]

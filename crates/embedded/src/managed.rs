@@ -10,8 +10,16 @@ use crate::registry::Info;
 
 /// Metadata that nobody manages.
 const UNMANAGED: [&str; 10] = [
-    "name", "namespace", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp",
-    "deletionGracePeriodSeconds", "selfLink", "managedFields",
+    "name",
+    "namespace",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "managedFields",
 ];
 
 /// One entry.

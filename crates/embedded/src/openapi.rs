@@ -15,7 +15,8 @@ use crate::respond::{self, Answer};
 pub(crate) fn v2(headers: &HeaderMap) -> Response<Body> {
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
     if accept.contains("protobuf") && !accept.contains("json") && !accept.contains("*/*") {
-        let error = ApiError::new(406, "NotAcceptable", "only application/json is written here").with_details(json!({}));
+        let error =
+            ApiError::new(406, "NotAcceptable", "only application/json is written here").with_details(json!({}));
         return respond::failure(&error);
     }
     let body = json!({
@@ -126,11 +127,8 @@ fn operation(info: &Info, action: &str, types: &[&str]) -> Value {
 }
 
 fn item(info: &Info) -> Value {
-    let mut patches = vec![
-        "application/apply-patch+yaml",
-        "application/json-patch+json",
-        "application/merge-patch+json",
-    ];
+    let mut patches =
+        vec!["application/apply-patch+yaml", "application/json-patch+json", "application/merge-patch+json"];
     if !info.custom {
         patches.push("application/strategic-merge-patch+json");
     }

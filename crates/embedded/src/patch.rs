@@ -65,10 +65,7 @@ fn json_patch(object: &Value, patch: Value) -> Result<Value, ApiError> {
     }
     let Patch(operations) = serde_json::from_value(patch).map_err(|_| rejected())?;
     if operations.len() > 10_000 {
-        let message = format!(
-            "The allowed maximum operations in a JSON patch is 10000, got {}",
-            operations.len()
-        );
+        let message = format!("The allowed maximum operations in a JSON patch is 10000, got {}", operations.len());
         return Err(ApiError::new(413, "RequestEntityTooLarge", message));
     }
     let mut patched = object.clone();

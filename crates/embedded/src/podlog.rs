@@ -30,6 +30,14 @@ struct Wanted {
     since: Option<Timestamp>,
     tail: Option<usize>,
     limit: Option<usize>,
+    /// Only what went to standard error, or only what did not.
+    stderr: Option<bool>,
+}
+
+impl Wanted {
+    fn shows(&self, line: &Line) -> bool {
+        self.since.is_none_or(|since| line.at >= since) && self.stderr.is_none_or(|stderr| line.stderr == stderr)
+    }
 }
 
 pub(crate) fn answer(
@@ -40,7 +48,8 @@ pub(crate) fn answer(
     name: &str,
 ) -> Result<Response<Body>, ApiError> {
     let namespace = call.target.namespace.as_deref().unwrap_or_default();
-    let pod = state.store.get(&resources::PODS, namespace, name).cloned().ok_or_else(|| ApiError::not_found(info, name))?;
+    let pod =
+        state.store.get(&resources::PODS, namespace, name).cloned().ok_or_else(|| ApiError::not_found(info, name))?;
     for key in ["tailLines", "limitBytes", "sinceSeconds"] {
         check_number(call, key, name)?;
     }
@@ -76,6 +85,11 @@ pub(crate) fn answer(
         since,
         tail: number("tailLines"),
         limit: number("limitBytes"),
+        stderr: match call.query.text("stream") {
+            "Stdout" => Some(false),
+            "Stderr" => Some(true),
+            _ => None,
+        },
     };
     if state.logs.get(&wanted.run).is_none() && (previous || !status["state"]["running"].is_object()) {
         // A container that wrote nothing has no log here either; one that is gone is named by its id.
@@ -109,10 +123,9 @@ fn check_number(call: &Call, key: &'static str, name: &str) -> Result<(), ApiErr
     }
     let why = if least == 0 { "must be greater than or equal to 0" } else { "must be greater than 0" };
     let message = format!("Invalid value: {number}: {why}");
-    Err(ApiError::new(422, "Invalid", format!("PodLogOptions {name:?} is invalid: {key}: {message}")).with_details(
-        json!({"name": name, "kind": "PodLogOptions",
-               "causes": [{"reason": "FieldValueInvalid", "message": message, "field": key}]}),
-    ))
+    Err(ApiError::new(422, "Invalid", format!("PodLogOptions {name:?} is invalid: {key}: {message}"))
+        .with_details(json!({"name": name, "kind": "PodLogOptions",
+               "causes": [{"reason": "FieldValueInvalid", "message": message, "field": key}]})))
 }
 
 fn names<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
@@ -120,10 +133,8 @@ fn names<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
 }
 
 fn container_of(pod: &Value, name: &str, asked: &str) -> Result<String, ApiError> {
-    let all: Vec<&str> = ["initContainers", "containers", "ephemeralContainers"]
-        .into_iter()
-        .flat_map(|list| names(pod, list))
-        .collect();
+    let all: Vec<&str> =
+        ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(|list| names(pod, list)).collect();
     if !asked.is_empty() {
         return if all.contains(&asked) {
             Ok(asked.to_owned())
@@ -179,7 +190,7 @@ fn read(state: &State, wanted: &Wanted) -> (String, usize) {
     let mut out = String::new();
     let Some(log) = state.logs.get(&wanted.run) else { return (out, 0) };
     let (lines, next) = log.from(0);
-    let lines: Vec<&Line> = lines.filter(|line| wanted.since.is_none_or(|since| line.at >= since)).collect();
+    let lines: Vec<&Line> = lines.filter(|line| wanted.shows(line)).collect();
     let skip = wanted.tail.map_or(0, |tail| lines.len().saturating_sub(tail));
     for line in &lines[skip..] {
         write(line, wanted.timestamps, &mut out);
@@ -244,7 +255,7 @@ impl Stream for Follow {
         let mut out = String::new();
         if let Some(log) = state.logs.get(&follow.wanted.run) {
             let (lines, next) = log.from(follow.next);
-            for line in lines {
+            for line in lines.filter(|line| follow.wanted.shows(line)) {
                 write(line, follow.wanted.timestamps, &mut out);
             }
             follow.next = next;

@@ -64,7 +64,8 @@ pub(crate) fn check(state: &State, info: &Arc<Info>, object: &Value, _how: &Writ
 }
 
 fn containers(pod: &Value) -> String {
-    let names: Vec<&str> = object::list(pod, &["spec", "containers"]).iter().filter_map(|c| c["name"].as_str()).collect();
+    let names: Vec<&str> =
+        object::list(pod, &["spec", "containers"]).iter().filter_map(|c| c["name"].as_str()).collect();
     names.join(",")
 }
 
@@ -116,7 +117,10 @@ pub(crate) fn used(state: &State, info: &Info, namespace: &str, name: &str) -> i
         .table_if_any(&info.resource)
         .into_iter()
         .flat_map(|table| table.iter(Some(namespace)))
-        .filter(|object| !matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) || info.resource.plural != "pods")
+        .filter(|object| {
+            !matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
+                || info.resource.plural != "pods"
+        })
         .map(|object| usage(info, object, std::iter::once(name)).remove(name).unwrap_or(0))
         .sum()
 }

@@ -81,7 +81,9 @@ fn parse(line: &'static str) -> Option<Info> {
         return None;
     }
     let words: Vec<&'static str> = line.split(' ').map(|word| if word == "-" { "" } else { word }).collect();
-    let [group, version, plural, singular, kind, scope, short, categories, subresources] = words[..] else { return None };
+    let [group, version, plural, singular, kind, scope, short, categories, subresources] = words[..] else {
+        return None;
+    };
     let split = |text: &'static str| text.split(',').filter(|part| !part.is_empty()).collect::<Vec<_>>();
     Some(Info {
         resource: Resource { group, version, plural, kind, namespaced: matches!(scope, "N" | "n") },
@@ -113,12 +115,6 @@ impl Registry {
         self.iter().find(|info| {
             info.resource.plural == plural && info.resource.group == group && info.resource.version == version
         })
-    }
-
-    /// The stored form of a kind, whatever its version.
-    pub(crate) fn by_kind(&self, api_version: &str, kind: &str) -> Option<&Arc<Info>> {
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        self.iter().find(|i| i.resource.kind == kind && i.resource.group == group && i.storage == Storage::Stored)
     }
 
     /// How the objects of an alias are stored.

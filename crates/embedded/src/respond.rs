@@ -74,7 +74,13 @@ pub(crate) fn failure(error: &ApiError) -> Response<Body> {
 }
 
 /// One object in the form that was asked for.
-pub(crate) fn object(state: &crate::state::State, info: &Info, object: &Value, accept: &Accept, include: &str) -> Value {
+pub(crate) fn object(
+    state: &crate::state::State,
+    info: &Info,
+    object: &Value,
+    accept: &Accept,
+    include: &str,
+) -> Value {
     match accept.shape {
         Shape::Plain => shown(info, object),
         Shape::Table => {

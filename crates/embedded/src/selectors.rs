@@ -36,7 +36,9 @@ impl LabelSelector {
                 continue;
             }
             let test = parse_requirement(part).ok_or_else(|| {
-                ApiError::bad_request(format!("unable to parse requirement: found {part:?}, expected: a label selector"))
+                ApiError::bad_request(format!(
+                    "unable to parse requirement: found {part:?}, expected: a label selector"
+                ))
             })?;
             tests.push(test);
         }
@@ -58,7 +60,9 @@ impl LabelSelector {
                 "NotIn" => Test::NotIn(values()),
                 "Exists" => Test::Exists,
                 "DoesNotExist" => Test::Absent,
-                other => return Err(ApiError::bad_request(format!("{other:?} is not a valid label selector operator"))),
+                other => {
+                    return Err(ApiError::bad_request(format!("{other:?} is not a valid label selector operator")));
+                }
             };
             tests.push((object::text(requirement, &["key"]).to_owned(), test));
         }
@@ -103,9 +107,7 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 fn parse_requirement(part: &str) -> Option<(String, Test)> {
-    let is_key = |key: &str| {
-        !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c))
-    };
+    let is_key = |key: &str| !key.is_empty() && key.chars().all(|c| c.is_ascii_alphanumeric() || "-_./".contains(c));
     let key = |text: &str| Some(text.trim().to_owned()).filter(|key| is_key(key));
     if let Some(rest) = part.strip_prefix('!') {
         return Some((key(rest)?, Test::Absent));
@@ -182,7 +184,9 @@ impl FieldSelector {
 fn is_builtin_message(info: &Info) -> bool {
     !matches!(
         (info.resource.group, info.resource.plural),
-        ("", "pods" | "nodes" | "events" | "namespaces" | "secrets" | "replicationcontrollers" | "services") | ("batch", "jobs") | ("apps", "replicasets")
+        ("", "pods" | "nodes" | "events" | "namespaces" | "secrets" | "replicationcontrollers" | "services")
+            | ("batch", "jobs")
+            | ("apps", "replicasets")
     )
 }
 
@@ -192,14 +196,33 @@ fn is_supported(info: &Info, path: &str) -> bool {
     }
     let fields: &[&str] = match (info.resource.group, info.resource.plural) {
         ("", "pods") => &[
-            "spec.nodeName", "spec.restartPolicy", "spec.schedulerName", "spec.serviceAccountName", "spec.hostNetwork",
-            "status.phase", "status.podIP", "status.podIPs", "status.nominatedNodeName",
+            "spec.nodeName",
+            "spec.restartPolicy",
+            "spec.schedulerName",
+            "spec.serviceAccountName",
+            "spec.hostNetwork",
+            "status.phase",
+            "status.podIP",
+            "status.podIPs",
+            "status.nominatedNodeName",
         ],
         ("" | "events.k8s.io", "events") => &[
-            "involvedObject.kind", "involvedObject.namespace", "involvedObject.name", "involvedObject.uid",
-            "involvedObject.apiVersion", "involvedObject.resourceVersion", "involvedObject.fieldPath", "reason",
-            "reportingComponent", "reportingController", "source", "type", "regarding.kind", "regarding.name",
-            "regarding.namespace", "regarding.uid",
+            "involvedObject.kind",
+            "involvedObject.namespace",
+            "involvedObject.name",
+            "involvedObject.uid",
+            "involvedObject.apiVersion",
+            "involvedObject.resourceVersion",
+            "involvedObject.fieldPath",
+            "reason",
+            "reportingComponent",
+            "reportingController",
+            "source",
+            "type",
+            "regarding.kind",
+            "regarding.name",
+            "regarding.namespace",
+            "regarding.uid",
         ],
         ("", "nodes") => &["spec.unschedulable"],
         ("", "namespaces") => &["status.phase"],
@@ -245,8 +268,16 @@ mod tests {
     fn label_selectors_select() {
         let labels = json!({"app": "web", "tier": "a", "n": "5"});
         for (text, expected) in [
-            ("app=web", true), ("app==web,tier in (a, b)", true), ("app!=web", false), ("!gone", true), ("gone", false),
-            ("tier notin (a)", false), ("app", true), ("n>4", true), ("n<4", false), ("", true),
+            ("app=web", true),
+            ("app==web,tier in (a, b)", true),
+            ("app!=web", false),
+            ("!gone", true),
+            ("gone", false),
+            ("tier notin (a)", false),
+            ("app", true),
+            ("n>4", true),
+            ("n<4", false),
+            ("", true),
         ] {
             assert_eq!(LabelSelector::parse(text).unwrap().matches_labels(&labels), expected, "{text}");
         }

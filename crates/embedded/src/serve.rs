@@ -13,7 +13,9 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+};
 use rustls::ServerConfig;
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::net::{TcpListener, TcpStream};
@@ -149,7 +151,13 @@ async fn answer(cluster: Cluster, token: Arc<str>, request: Request<Incoming>) -
     Ok(cluster.handle(request, identity).await)
 }
 
-async fn connection(cluster: Cluster, acceptor: TlsAcceptor, stream: TcpStream, token: Arc<str>, mut stop: watch::Receiver<bool>) {
+async fn connection(
+    cluster: Cluster,
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    token: Arc<str>,
+    mut stop: watch::Receiver<bool>,
+) {
     let _held = Held::new(cluster.shared(), Holds::External);
     // Small answers must not wait for more: watch events go out one by one.
     let _ = stream.set_nodelay(true);
@@ -172,7 +180,13 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-async fn accept(cluster: Cluster, listener: TcpListener, acceptor: TlsAcceptor, token: Arc<str>, stop: watch::Receiver<bool>) {
+async fn accept(
+    cluster: Cluster,
+    listener: TcpListener,
+    acceptor: TlsAcceptor,
+    token: Arc<str>,
+    stop: watch::Receiver<bool>,
+) {
     let mut stopping = stop.clone();
     let mut connections = tokio::task::JoinSet::new();
     loop {

@@ -4,7 +4,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use simulation::{Change, Controller, Resource};
 
@@ -21,6 +21,9 @@ use crate::watchers::Watchers;
 /// to the next turn, so that a request still gets its answer.
 const TURN: usize = 50_000;
 
+/// How often old Events are looked for.
+const SWEEP: SignedDuration = SignedDuration::from_mins(10);
+
 #[derive(Debug)]
 pub(crate) struct State {
     pub(crate) registry: Registry,
@@ -32,16 +35,20 @@ pub(crate) struct State {
     pub(crate) random: Random,
     pub(crate) watchers: Watchers,
     pub(crate) addresses: u32,
+    /// When old Events were last looked for.
+    swept: Timestamp,
     controllers: Vec<Box<dyn Controller>>,
     queue: VecDeque<Change>,
 }
 
 impl State {
     pub(crate) fn new(seed: u64) -> Self {
+        let time = Time::new();
         Self {
+            swept: time.now(),
+            time,
             registry: Registry::default(),
             store: Store::default(),
-            time: Time::new(),
             timers: Timers::default(),
             logs: Logs::default(),
             events: Correlator::default(),
@@ -104,6 +111,11 @@ impl State {
             }
         }
         self.time.set_now(at);
+        if self.swept.duration_until(self.now()) > SWEEP {
+            self.swept = self.now();
+            self.expire_events();
+            self.settle();
+        }
     }
 
     /// Brings cluster time to where the clock is.

@@ -145,18 +145,6 @@ impl Store {
         self.tables.get(&key(resource)).map(|table| table.iter(namespace).cloned().collect()).unwrap_or_default()
     }
 
-    /// The keys of tables that have objects in this namespace.
-    pub(crate) fn tables_with(&self, namespace: &str) -> Vec<(&'static str, &'static str)> {
-        let mut keys: Vec<_> = self
-            .tables
-            .iter()
-            .filter(|(_, table)| table.objects.get(namespace).is_some_and(|names| !names.is_empty()))
-            .map(|(key, _)| *key)
-            .collect();
-        keys.sort_unstable();
-        keys
-    }
-
     /// Puts or (with `Deleted`) removes an object that has its new resourceVersion already, and notes the change.
     pub(crate) fn commit(
         &mut self,

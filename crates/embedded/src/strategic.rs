@@ -49,8 +49,11 @@ fn merge_object(
             continue;
         }
         if let Some(list) = key.strip_prefix("$setElementOrder/") {
-            if !patch.contains_key(list) {
-                order(message.and_then(|m| m.field(list)), current.get_mut(list), value);
+            if let (false, Some(Value::Array(items)), Value::Array(wanted)) =
+                (patch.contains_key(list), current.get_mut(list), value)
+            {
+                let before = std::mem::take(items);
+                *items = ordered(message.and_then(|m| m.field(list)), before.clone(), wanted, &before);
             }
             continue;
         }
@@ -72,11 +75,12 @@ fn merge_object(
             }
             (Value::Array(items), before) => {
                 let before = before.and_then(Value::as_array).cloned().unwrap_or_default();
-                let mut merged = Value::Array(merge_list(field, before, items)?);
-                if let Some(wanted) = patch.get(&format!("$setElementOrder/{key}")) {
-                    order(field, Some(&mut merged), wanted);
+                let mut merged = merge_list(field, before.clone(), items)?;
+                if merges(field) && !items.iter().any(|item| item["$patch"] == "replace") {
+                    let wanted = patch.get(&format!("$setElementOrder/{key}")).and_then(Value::as_array);
+                    merged = ordered(field, merged, wanted.unwrap_or(items), &before);
                 }
-                current.insert(key.clone(), merged);
+                current.insert(key.clone(), Value::Array(merged));
             }
             (scalar, _) => {
                 current.insert(key.clone(), scalar.clone());
@@ -118,11 +122,7 @@ fn merge_items(
             return Err(bad(format!("expected a map in the list, found {item}")));
         };
         let Some(id) = changes.get(key) else {
-            return Err(ApiError::new(
-                500,
-                "",
-                format!("map: {item} does not contain declared merge key: {key}"),
-            ));
+            return Err(ApiError::new(500, "", format!("map: {item} does not contain declared merge key: {key}")));
         };
         let position = merged.iter().position(|have| have.get(key) == Some(id));
         if changes.get("$patch").is_some_and(|directive| directive == "delete") {
@@ -140,27 +140,38 @@ fn merge_items(
     Ok(merged)
 }
 
-/// Puts the named items into this order; others keep their place as well as can be.
-fn order(field: Option<&Field>, list: Option<&mut Value>, wanted: &Value) {
-    let (Some(Value::Array(items)), Value::Array(wanted)) = (list, wanted) else { return };
+fn merges(field: Option<&Field>) -> bool {
+    field.is_some_and(|field| field.merge != Merge::Atomic)
+}
+
+/// The items that the patch names, in its order, and the others in theirs: zipped so that two that were there before
+/// keep their order, and what is new comes first.
+fn ordered(field: Option<&Field>, items: Vec<Value>, wanted: &[Value], before: &[Value]) -> Vec<Value> {
     let key = match field.map(|field| &field.merge) {
         Some(Merge::Keys(keys)) => Some(keys[0]),
         _ => None,
     };
-    let place = |item: &Value| match key {
-        Some(key) => wanted.iter().position(|w| w.get(key) == item.get(key) && !item[key].is_null()),
-        None => wanted.iter().position(|w| w == item),
+    let place = |item: &Value, list: &[Value]| match key {
+        Some(key) => list.iter().position(|other| other.get(key).is_some() && other.get(key) == item.get(key)),
+        None => list.iter().position(|other| other == item),
     };
-    let mut named: Vec<(usize, Value)> = items.iter().filter_map(|item| Some((place(item)?, item.clone()))).collect();
-    named.sort_by_key(|(at, _)| *at);
-    let mut named = named.into_iter().map(|(_, item)| item);
-    for item in items.iter_mut() {
-        if place(item).is_some()
-            && let Some(next) = named.next()
-        {
-            *item = next;
+    let (mut named, others): (Vec<Value>, Vec<Value>) =
+        items.into_iter().partition(|item| place(item, wanted).is_some());
+    named.sort_by_key(|item| place(item, wanted));
+    let mut others = others.into_iter().peekable();
+    let mut result = Vec::new();
+    for item in named {
+        let own = place(&item, before);
+        while let (Some(own), Some(other)) = (own, others.peek().and_then(|other| place(other, before))) {
+            if other >= own {
+                break;
+            }
+            result.extend(others.next());
         }
+        result.push(item);
     }
+    result.extend(others);
+    result
 }
 
 #[cfg(test)]
@@ -184,7 +195,7 @@ mod tests {
             "containers": [{"name": "a", "env": [{"name": "F", "value": "2"}]}, {"name": "b", "$patch": "delete"}]}}}});
         assert_eq!(
             patched(object, patch)["spec"]["template"]["spec"]["containers"],
-            json!([{"name": "a", "image": "x", "env": [{"name": "E", "value": "1"}, {"name": "F", "value": "2"}]}])
+            json!([{"name": "a", "image": "x", "env": [{"name": "F", "value": "2"}, {"name": "E", "value": "1"}]}])
         );
     }
 

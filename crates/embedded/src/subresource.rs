@@ -78,9 +78,7 @@ fn scale_of(object: &Value) -> Value {
         Value::Object(map) if map.contains_key("matchLabels") || map.contains_key("matchExpressions") => {
             crate::table::selector_text(&object["spec"]["selector"])
         }
-        Value::Object(_) => {
-            crate::table::selector_text(&json!({"matchLabels": object["spec"]["selector"]}))
-        }
+        Value::Object(_) => crate::table::selector_text(&json!({"matchLabels": object["spec"]["selector"]})),
         _ => String::new(),
     };
     let replicas = object["spec"]["replicas"].as_i64().unwrap_or(0);
@@ -125,8 +123,7 @@ fn scale(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Result
         metadata.insert("resourceVersion".into(), json!(version));
     }
     object::child(&mut new, "spec").insert("replicas".into(), json!(replicas));
-    let mut how = write_of(call, "UpdateOptions", "")?;
-    how.subresource = "";
+    let how = write_of(call, "UpdateOptions", "scale")?;
     let written = state.replace_object(info, new, &how)?;
     Ok(respond::document(Answer::new(200, scale_of(&written)), call.accept.yaml))
 }

@@ -52,8 +52,7 @@ pub(crate) fn of_request(
     let mut unknown = Vec::new();
     let object = convert(info, object, &mut unknown)?;
     in_order_of_mention(&mut unknown, body);
-    let mut complaints: Vec<String> =
-        unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
+    let mut complaints: Vec<String> = unknown.iter().map(|path| format!("unknown field {path:?}")).collect();
     complaints.extend(duplicates.iter().map(|path| format!("duplicate field {path:?}")));
     match validation {
         _ if complaints.is_empty() => Ok((object, complaints)),
@@ -73,7 +72,7 @@ fn in_order_of_mention(paths: &mut [String], body: &[u8]) {
     if paths.len() > 1
         && let Ok(text) = std::str::from_utf8(body)
     {
-        paths.sort_by_key(|path| text.find(path.rsplit('.').next().unwrap_or(path)));
+        paths.sort_by_key(|path| text.find(&format!("\"{}\"", path.rsplit('.').next().unwrap_or(path))));
     }
 }
 
@@ -101,7 +100,9 @@ fn with_type(info: &Info, mut object: Value) -> Result<Value, ApiError> {
                 "no kind {given_kind:?} is registered for version {given_version:?} in scheme \"pkg/runtime/scheme.go:111\""
             )
         };
-        return Err(ApiError::bad_request(format!("{given_kind} in version {short:?} cannot be handled as a {kind}: {why}")));
+        return Err(ApiError::bad_request(format!(
+            "{given_kind} in version {short:?} cannot be handled as a {kind}: {why}"
+        )));
     }
     if !given_version.is_empty() && given_version != expected {
         return Err(ApiError::bad_request(format!(
@@ -118,8 +119,12 @@ pub(crate) fn json_error(body: &[u8], error: &serde_json::Error) -> String {
     if error.is_eof() || body.is_empty() {
         return "unexpected end of JSON input".to_owned();
     }
+    if error.to_string().starts_with("key must be a string") {
+        let byte = body.get(error.column().saturating_sub(1)).copied().unwrap_or(b'?');
+        return format!("invalid character {:?} looking for beginning of object key string", char::from(byte));
+    }
     // serde counts lines and columns; the byte there is what Go names.
-    let line = std::str::from_utf8(body).unwrap_or_default().lines().nth(error.line().saturating_sub(1));
-    let byte = line.and_then(|line| line.as_bytes().get(error.column().saturating_sub(1))).copied().unwrap_or(b'?');
+    let line = body.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1));
+    let byte = line.and_then(|line| line.get(error.column().saturating_sub(1))).copied().unwrap_or(b'?');
     format!("invalid character {:?} looking for beginning of value", char::from(byte))
 }

@@ -36,6 +36,8 @@ pub(crate) fn to_version(info: &Info, stored: &Value) -> Value {
                 if let Some(component) = from.remove("reportingComponent") {
                     map.insert("reportingController".into(), component);
                 }
+                from.retain(|_, value| value != "");
+                map.retain(|_, value| value != "");
                 map.extend(from);
             }
         }

@@ -65,7 +65,8 @@ pub(crate) fn start(
     let version = watch_version(call)?;
     let stored = state.registry.stored(info);
     let revision = state.store.revision();
-    let timeout = call.query.number("timeoutSeconds").and_then(|seconds| u64::try_from(seconds).ok()).filter(|s| *s > 0);
+    let timeout =
+        call.query.number("timeoutSeconds").and_then(|seconds| u64::try_from(seconds).ok()).filter(|s| *s > 0);
     let timeout = timeout.map_or(DEFAULT_TIMEOUT, Duration::from_secs);
     let wants_bookmarks = call.query.flag("allowWatchBookmarks");
     let now = Instant::now();
@@ -153,9 +154,7 @@ impl Watch {
         };
         match self.accept.shape {
             Shape::Plain => event_line(event.name(), object),
-            Shape::Metadata => {
-                event_line(event.name(), &respond::metadata_only(object, &self.accept.shape_version))
-            }
+            Shape::Metadata => event_line(event.name(), &respond::metadata_only(object, &self.accept.shape_version)),
             Shape::Table => {
                 let metadata = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
                 let first = std::mem::take(&mut self.first_row);
@@ -196,14 +195,13 @@ impl Watch {
             let event = match (entry.event, was, is) {
                 (Event::Added, _, true) | (Event::Modified, false, true) => Event::Added,
                 (Event::Modified, true, true) => Event::Modified,
-                (Event::Modified, true, false) | (Event::Deleted, true, _) | (Event::Deleted, _, true) => Event::Deleted,
+                (Event::Modified, true, false) | (Event::Deleted, true, _) | (Event::Deleted, _, true) => {
+                    Event::Deleted
+                }
                 _ => continue,
             };
-            let line = if event == entry.event && plain {
-                entry.line()
-            } else {
-                self.line(state, event, &entry.object)
-            };
+            let line =
+                if event == entry.event && plain { entry.line() } else { self.line(state, event, &entry.object) };
             self.ready.push_back(line);
         }
     }

@@ -78,9 +78,4 @@ impl Watchers {
     pub(crate) fn any_behind(&self) -> bool {
         self.watchers.values().any(|w| w.behind_since.is_some_and(|since| since.elapsed() < ABANDONED))
     }
-
-    #[cfg(test)]
-    pub(crate) fn len(&self) -> usize {
-        self.watchers.len()
-    }
 }

@@ -22,19 +22,11 @@ pub(crate) struct Write {
     pub(crate) subresource: &'static str,
     /// The managed fields are in the object already (server-side apply).
     pub(crate) managed: bool,
-    /// Who asks, for admission.
-    pub(crate) user: String,
 }
 
 impl Write {
     pub(crate) fn by(manager: &str) -> Self {
-        Self {
-            manager: manager.to_owned(),
-            dry_run: false,
-            subresource: "",
-            managed: false,
-            user: String::new(),
-        }
+        Self { manager: manager.to_owned(), dry_run: false, subresource: "", managed: false }
     }
 
     pub(crate) fn of(mut self, subresource: &'static str) -> Self {
@@ -52,11 +44,27 @@ fn has_generation(info: &Info) -> bool {
     info.custom
         || matches!(
             info.resource.plural,
-            "pods" | "replicationcontrollers" | "deployments" | "replicasets" | "statefulsets" | "daemonsets" | "jobs"
-                | "cronjobs" | "ingresses" | "ingressclasses" | "networkpolicies" | "poddisruptionbudgets"
-                | "priorityclasses" | "endpointslices" | "customresourcedefinitions" | "flowschemas"
-                | "prioritylevelconfigurations" | "mutatingwebhookconfigurations" | "validatingwebhookconfigurations"
-                | "validatingadmissionpolicies" | "validatingadmissionpolicybindings"
+            "pods"
+                | "replicationcontrollers"
+                | "deployments"
+                | "replicasets"
+                | "statefulsets"
+                | "daemonsets"
+                | "jobs"
+                | "cronjobs"
+                | "ingresses"
+                | "ingressclasses"
+                | "networkpolicies"
+                | "poddisruptionbudgets"
+                | "priorityclasses"
+                | "endpointslices"
+                | "customresourcedefinitions"
+                | "flowschemas"
+                | "prioritylevelconfigurations"
+                | "mutatingwebhookconfigurations"
+                | "validatingwebhookconfigurations"
+                | "validatingadmissionpolicies"
+                | "validatingadmissionpolicybindings"
         )
 }
 
@@ -237,11 +245,8 @@ impl State {
         };
         let assigned = object::text(&old, &["spec", "nodeName"]);
         if !assigned.is_empty() {
-            let mut error = ApiError::conflict(
-                &info,
-                pod,
-                &format!("pod {pod} is already assigned to node {assigned:?}"),
-            );
+            let mut error =
+                ApiError::conflict(&info, pod, &format!("pod {pod} is already assigned to node {assigned:?}"));
             error.message = error.message.replacen("on pods ", "on pods/binding ", 1);
             return Err(error.with_details(json!({"name": pod, "kind": "pods/binding"})));
         }
@@ -334,7 +339,8 @@ fn bump_generation(info: &Info, old: &Value, new: &mut Value, how: &Write) {
         return;
     }
     let differs = |key: &str| key != "metadata" && key != "status" && old.get(key) != new.get(key);
-    let keys = old.as_object().into_iter().flat_map(|o| o.keys()).chain(new.as_object().into_iter().flat_map(|o| o.keys()));
+    let keys =
+        old.as_object().into_iter().flat_map(|o| o.keys()).chain(new.as_object().into_iter().flat_map(|o| o.keys()));
     let spec_differs = keys.into_iter().any(|key| differs(key));
     let annotations_differ = info.resource.plural == "deployments"
         && object::at(old, &["metadata", "annotations"]) != object::at(new, &["metadata", "annotations"]);

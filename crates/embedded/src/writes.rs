@@ -51,13 +51,7 @@ pub(crate) fn read_body(info: &Info, call: &Call, options: &str) -> Result<(Valu
 
 /// How this request writes.
 pub(crate) fn write_of(call: &Call, options: &str, subresource: &'static str) -> Result<Write, ApiError> {
-    Ok(Write {
-        manager: call.manager(),
-        dry_run: call.dry_run(options)?,
-        subresource,
-        managed: false,
-        user: call.identity.name.clone(),
-    })
+    Ok(Write { manager: call.manager(), dry_run: call.dry_run(options)?, subresource, managed: false })
 }
 
 /// The namespace in the body must be that of the path.
@@ -188,9 +182,10 @@ fn retyped(
 ) -> Result<(Value, Vec<String>), ApiError> {
     let shown = patched.clone();
     typed::of_request(info, patched, duplicates, validation, &call.body).map_err(|error| {
-        let message = error.message.rsplit_once("cannot be handled as a ").map_or(error.message.as_str(), |(_, rest)| {
-            rest.split_once(": ").map_or(rest, |(_, why)| why)
-        });
+        let message = error
+            .message
+            .rsplit_once("cannot be handled as a ")
+            .map_or(error.message.as_str(), |(_, rest)| rest.split_once(": ").map_or(rest, |(_, why)| why));
         let cause = Cause::invalid("patch", &Value::String(shown.to_string()), message);
         let field = cause.field.clone();
         ApiError::new(422, "Invalid", format!(" \"\" is invalid: {field}: {}", cause.message)).with_details(json!({
@@ -213,7 +208,8 @@ pub(crate) fn delete_options(call: &Call) -> Result<DeleteHow, ApiError> {
     let body = if call.body.is_empty() {
         json!({})
     } else {
-        wire::decode(&call.content_type, &call.body).map_err(|error| ApiError::new(error.status(), "BadRequest", error.to_string()))?
+        wire::decode(&call.content_type, &call.body)
+            .map_err(|error| ApiError::new(error.status(), "BadRequest", error.to_string()))?
     };
     let query = |key: &str| call.query.get(key).filter(|value| !value.is_empty());
     let grace = body["gracePeriodSeconds"].as_i64().or_else(|| call.query.number("gracePeriodSeconds"));
@@ -244,7 +240,16 @@ pub(crate) fn delete_options(call: &Call) -> Result<DeleteHow, ApiError> {
 fn answers_object(info: &Info) -> bool {
     matches!(
         (info.resource.group, info.resource.plural),
-        ("", "pods" | "services" | "persistentvolumeclaims" | "persistentvolumes" | "serviceaccounts" | "resourcequotas" | "podtemplates")
+        (
+            "",
+            "pods"
+                | "services"
+                | "persistentvolumeclaims"
+                | "persistentvolumes"
+                | "serviceaccounts"
+                | "resourcequotas"
+                | "podtemplates"
+        )
     )
 }
 
@@ -273,11 +278,7 @@ pub(crate) fn delete(state: &mut State, info: &Arc<Info>, call: &Call, name: &st
 }
 
 /// DELETE of what a selection matches.
-pub(crate) fn delete_collection(
-    state: &mut State,
-    info: &Arc<Info>,
-    call: &Call,
-) -> Result<Response<Body>, ApiError> {
+pub(crate) fn delete_collection(state: &mut State, info: &Arc<Info>, call: &Call) -> Result<Response<Body>, ApiError> {
     if info.resource.namespaced && call.target.namespace.is_none() {
         return Err(ApiError::method_not_allowed());
     }

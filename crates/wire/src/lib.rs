@@ -109,5 +109,5 @@ fn yaml_value(body: &[u8]) -> Result<Value, WireError> {
         return Ok(parsed.value);
     }
     let text = std::str::from_utf8(body).map_err(|_| WireError::Malformed("YAML is not UTF-8".into()))?;
-    serde_saphyr::from_str(text).map_err(|e| WireError::Malformed(e.to_string()))
+    yaml::to_json(&yaml::Source::new("body", text)).map_err(|e| WireError::Malformed(e.to_string()))
 }

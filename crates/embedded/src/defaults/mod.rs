@@ -82,7 +82,10 @@ fn service(object: &mut Value) {
             let number = port["port"].clone();
             let Value::Object(port) = port else { continue };
             default(port, "protocol", "TCP");
-            if matches!(port.get("targetPort"), None | Some(Value::Null)) || port["targetPort"] == 0 || port["targetPort"] == "" {
+            if matches!(port.get("targetPort"), None | Some(Value::Null))
+                || port["targetPort"] == 0
+                || port["targetPort"] == ""
+            {
                 port.insert("targetPort".into(), number);
             }
         }

@@ -94,10 +94,9 @@ pub(crate) fn pod_spec(spec: &mut Value) {
 fn container_defaults(container: &mut Value, host_network: bool) {
     let image = container["image"].as_str().unwrap_or_default();
     let last = image.rsplit('/').next().unwrap_or_default();
-    let (_, tag) = last.split_once('@').map_or_else(
-        || last.split_once(':').unwrap_or((last, "latest")),
-        |(name, digest)| (name, digest),
-    );
+    let (_, tag) = last
+        .split_once('@')
+        .map_or_else(|| last.split_once(':').unwrap_or((last, "latest")), |(name, digest)| (name, digest));
     let policy = if tag == "latest" { "Always" } else { "IfNotPresent" };
     set(
         container,

@@ -46,9 +46,7 @@ pub(crate) fn establish(registry: &mut Registry, definition: &mut Value, now: Ti
         });
     }
     let at = format!("{now:.0}");
-    let condition = |kind: &str, reason: &str, message: &str| {
-        json!({"type": kind, "status": "True", "lastTransitionTime": at, "reason": reason, "message": message})
-    };
+    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": at, "reason": reason, "message": message});
     let mut accepted = names.clone();
     accepted["singular"] = json!(singular);
     if accepted.get("listKind").is_none() {

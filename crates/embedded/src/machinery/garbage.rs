@@ -164,7 +164,8 @@ impl Controller for GarbageCollector {
                 }
                 // Owners that wait for this one in the foreground.
                 for owner in owners(object) {
-                    let Some((resource, namespace, name)) = self.objects.get(object::text(owner, &["uid"])).cloned() else {
+                    let Some((resource, namespace, name)) = self.objects.get(object::text(owner, &["uid"])).cloned()
+                    else {
                         continue;
                     };
                     if let Some(owner) = world.get(&resource, &namespace, &name).filter(|o| object::is_deleting(o)) {

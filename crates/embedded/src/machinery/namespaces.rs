@@ -45,7 +45,9 @@ impl Controller for Namespaces {
             Change::Deleted(resource, object) if *resource == resources::NAMESPACES => {
                 self.ending.remove(object::name(object));
             }
-            Change::Deleted(resource, object) if resource.namespaced && self.ending.contains(object::namespace(object)) => {
+            Change::Deleted(resource, object)
+                if resource.namespaced && self.ending.contains(object::namespace(object)) =>
+            {
                 wake_in(world, object::namespace(object), NEXT);
             }
             _ => {}
@@ -128,11 +130,9 @@ fn report(world: &mut dyn World, namespace: &Value, remaining: &[Remaining]) {
                 pods.version
             ),
         ),
-        None => (
-            "False",
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization".to_owned(),
-        ),
+        None => {
+            ("False", "ContentDeleted", "All content successfully deleted, may be waiting on finalization".to_owned())
+        }
     };
     let left: Vec<&Remaining> = remaining.iter().filter(|r| r.plural != "pods").collect();
     let counted: Vec<String> =
@@ -155,8 +155,18 @@ fn report(world: &mut dyn World, namespace: &Value, remaining: &[Remaining]) {
         ("True", "SomeFinalizersRemain", text)
     };
     let conditions = [
-        ("NamespaceDeletionDiscoveryFailure", "False", "ResourcesDiscovered", "All resources successfully discovered".to_owned()),
-        ("NamespaceDeletionGroupVersionParsingFailure", "False", "ParsedGroupVersions", "All legacy kube types successfully parsed".to_owned()),
+        (
+            "NamespaceDeletionDiscoveryFailure",
+            "False",
+            "ResourcesDiscovered",
+            "All resources successfully discovered".to_owned(),
+        ),
+        (
+            "NamespaceDeletionGroupVersionParsingFailure",
+            "False",
+            "ParsedGroupVersions",
+            "All legacy kube types successfully parsed".to_owned(),
+        ),
         ("NamespaceDeletionContentFailure", content.0, content.1, content.2),
         ("NamespaceContentRemaining", remain.0, remain.1, remain.2),
         ("NamespaceFinalizersRemaining", finalizing.0, finalizing.1, finalizing.2),

@@ -60,11 +60,8 @@ pub(super) fn of(info: &Info, object: &Value, now: Timestamp) -> Vec<Value> {
         ("coordination.k8s.io", _) => vec![name, json!(object::text(object, &["spec", "holderIdentity"])), old],
         ("apps", "controllerrevisions") => {
             let owner = &object["metadata"]["ownerReferences"][0];
-            let text = format!(
-                "{}.apps/{}",
-                object::text(owner, &["kind"]).to_lowercase(),
-                object::text(owner, &["name"])
-            );
+            let text =
+                format!("{}.apps/{}", object::text(owner, &["kind"]).to_lowercase(), object::text(owner, &["name"]));
             vec![name, json!(if owner.is_null() { "<none>".to_owned() } else { text }), object["revision"].clone(), old]
         }
         _ => vec![name, old],
@@ -91,11 +88,7 @@ fn event(event: &Value, now: Timestamp) -> Vec<Value> {
         json!(age(&last, now)),
         event["type"].clone(),
         event["reason"].clone(),
-        json!(format!(
-            "{}/{}",
-            object::text(regarding, &["kind"]).to_lowercase(),
-            object::text(regarding, &["name"])
-        )),
+        json!(format!("{}/{}", object::text(regarding, &["kind"]).to_lowercase(), object::text(regarding, &["name"]))),
         json!(object::text(regarding, &["fieldPath"])),
         json!(source.join(", ")),
         json!(object::text(event, &["message"]).trim()),
@@ -202,7 +195,12 @@ fn slice(object: &Value, old: Value) -> Vec<Value> {
     let shown = if ports.is_empty() {
         "<unset>".to_owned()
     } else {
-        some(ports.iter().map(|port| if port["port"].is_null() { "*".to_owned() } else { port["port"].to_string() }).collect())
+        some(
+            ports
+                .iter()
+                .map(|port| if port["port"].is_null() { "*".to_owned() } else { port["port"].to_string() })
+                .collect(),
+        )
     };
     let addresses: Vec<String> = object::list(object, &["endpoints"])
         .iter()
@@ -338,8 +336,7 @@ fn autoscaler(hpa: &Value, old: Value) -> Vec<Value> {
 
 fn ingress(ingress: &Value, old: Value) -> Vec<Value> {
     let rules = object::list(ingress, &["spec", "rules"]);
-    let hosts: Vec<String> =
-        rules.iter().map(|rule| plain(&rule["host"])).filter(|host| !host.is_empty()).collect();
+    let hosts: Vec<String> = rules.iter().map(|rule| plain(&rule["host"])).filter(|host| !host.is_empty()).collect();
     let hosts = if hosts.is_empty() { "*".to_owned() } else { some(hosts) };
     let addresses: Vec<&str> = object::list(ingress, &["status", "loadBalancer", "ingress"])
         .iter()

@@ -60,8 +60,7 @@ pub(super) fn cells(pod: &Value, now: Timestamp) -> Vec<Value> {
     if gated {
         reason = "SchedulingGated".to_owned();
     }
-    let (mut restarts, mut sidecar_restarts) =
-        (Restarts { count: 0, last: None }, Restarts { count: 0, last: None });
+    let (mut restarts, mut sidecar_restarts) = (Restarts { count: 0, last: None }, Restarts { count: 0, last: None });
     let inits = object::list(status, &["initContainerStatuses"]);
     let mut initializing = false;
     for (index, init) in inits.iter().enumerate() {

@@ -46,8 +46,7 @@ pub(crate) fn selector_text(selector: &Value) -> String {
         .collect();
     for requirement in object::list(selector, &["matchExpressions"]) {
         let key = object::text(requirement, &["key"]);
-        let mut values: Vec<&str> =
-            object::list(requirement, &["values"]).iter().filter_map(Value::as_str).collect();
+        let mut values: Vec<&str> = object::list(requirement, &["values"]).iter().filter_map(Value::as_str).collect();
         values.sort_unstable();
         parts.push(match object::text(requirement, &["operator"]) {
             "In" => format!("{key} in ({})", values.join(",")),

@@ -50,6 +50,7 @@ fn content(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
         ("", "podtemplates") => pod::template("template", &object["template"], causes),
         ("", "services") => service(object, causes),
         ("", "configmaps" | "secrets") => config_keys(object, causes),
+        ("", "events") => event(object, causes),
         ("apps", _) | ("batch", _) | ("", "replicationcontrollers") => workload::check(info, object, causes),
         ("autoscaling", _) => autoscaler(object, causes),
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => rules(object, causes),
@@ -61,11 +62,21 @@ fn content(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
 fn config_keys(object: &Value, causes: &mut Vec<Cause>) {
     for part in ["data", "binaryData"] {
         for key in object[part].as_object().into_iter().flat_map(|map| map.keys()) {
-            if key.is_empty() || key.len() > 253 || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
+            if key.is_empty() || key.len() > 253 || !key.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            {
                 let why = "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')";
                 causes.push(Cause::invalid(format!("{part}[{key}]"), &json!(key), why));
             }
         }
+    }
+}
+
+fn event(object: &Value, causes: &mut Vec<Cause>) {
+    let regarding = object::at(object, &["involvedObject", "namespace"]);
+    let given = regarding.as_str().unwrap_or_default();
+    let own = object::namespace(object);
+    if given != own && !(given.is_empty() && own == "default") {
+        causes.push(Cause::invalid("involvedObject.namespace", &json!(given), "does not match event.namespace"));
     }
 }
 

@@ -76,8 +76,13 @@ fn without(value: &Value, keys: &[&str]) -> Value {
 
 fn stateful_set(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     const MUTABLE: [&str; 7] = [
-        "replicas", "ordinals", "template", "updateStrategy", "revisionHistoryLimit",
-        "persistentVolumeClaimRetentionPolicy", "minReadySeconds",
+        "replicas",
+        "ordinals",
+        "template",
+        "updateStrategy",
+        "revisionHistoryLimit",
+        "persistentVolumeClaimRetentionPolicy",
+        "minReadySeconds",
     ];
     if without(&old["spec"], &MUTABLE) != without(&new["spec"], &MUTABLE) {
         let why = "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden";
@@ -95,7 +100,7 @@ fn job(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     if old["spec"]["template"] != new["spec"]["template"] && old["spec"]["suspend"] != true
         || old["spec"]["template"]["spec"] != new["spec"]["template"]["spec"]
     {
-        causes.push(Cause::invalid("spec.template", &new["spec"]["template"], "field is immutable"));
+        causes.push(Cause::invalid("spec.template.spec", &new["spec"]["template"]["spec"], "field is immutable"));
     }
 }
 
@@ -111,7 +116,8 @@ fn claim(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
     let fixed = |value: &Value| without(value, &["resources", "volumeName", "volumeAttributesClassName"]);
     let bound = !object::text(old, &["spec", "volumeName"]).is_empty();
     if fixed(&old["spec"]) != fixed(&new["spec"]) || bound && old["spec"]["volumeName"] != new["spec"]["volumeName"] {
-        let why = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
+        let why =
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims";
         causes.push(Cause::forbidden("spec", why));
     }
 }

@@ -17,6 +17,10 @@ pub(super) fn check(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
             selector(spec, causes);
             template("spec.template", &spec["template"], causes);
             only_always(spec, causes);
+            if spec["strategy"]["type"] == "Recreate" && spec["strategy"].get("rollingUpdate").is_some() {
+                let why = "may not be specified when strategy `type` is 'Recreate'";
+                causes.push(Cause::forbidden("spec.strategy.rollingUpdate", why));
+            }
             causes.extend(not_negative("spec.minReadySeconds", &spec["minReadySeconds"]));
             causes.extend(not_negative("spec.revisionHistoryLimit", &spec["revisionHistoryLimit"]));
         }
@@ -28,7 +32,10 @@ pub(super) fn check(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
         "cronjobs" => {
             if spec["schedule"].as_str().unwrap_or_default().is_empty() {
                 causes.push(Cause::required("spec.schedule", ""));
-            } else if spec["schedule"].as_str().is_some_and(|s| !s.starts_with('@') && s.split_whitespace().count() != 5) {
+            } else if spec["schedule"]
+                .as_str()
+                .is_some_and(|s| !s.starts_with('@') && s.split_whitespace().count() != 5)
+            {
                 let count = spec["schedule"].as_str().unwrap_or_default().split_whitespace().count();
                 let why = format!("expected exactly 5 fields, found {count}: {}", spec["schedule"]);
                 causes.push(Cause::invalid("spec.schedule", &spec["schedule"], &why));

@@ -143,13 +143,15 @@ async fn prepare(cluster: &Cluster) {
     let service = json!({"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": 8080}]}});
     create(cluster, "/api/v1/namespaces/proto/services", service).await;
     for name in ["talker", "two", "pendingdel"] {
-        let container = |name: &str, script: &str| json!({"name": name, "image": "busybox:1.36", "command": ["sh", "-c", script]});
+        let container =
+            |name: &str, script: &str| json!({"name": name, "image": "busybox:1.36", "command": ["sh", "-c", script]});
         let mut pod = json!({"metadata": {"name": name, "labels": {"app": name}}, "spec": {
             "terminationGracePeriodSeconds": 1, "containers": [container("app", "sleep 3600")]}});
         match name {
             "two" => {
                 pod["spec"]["nodeName"] = json!("node-1");
-                pod["spec"]["containers"] = json!([container("app", "sleep 3600"), container("side", "echo side; sleep 3600")]);
+                pod["spec"]["containers"] =
+                    json!([container("app", "sleep 3600"), container("side", "echo side; sleep 3600")]);
             }
             "pendingdel" => pod["spec"]["nodeSelector"] = json!({"no": "node"}),
             _ => {}
@@ -191,8 +193,16 @@ impl Names {
 }
 
 const VOLATILE: &[&str] = &[
-    "uid", "resourceVersion", "creationTimestamp", "time", "lastTransitionTime", "clusterIP", "deletionTimestamp",
-    "gitCommit", "storageVersionHash", "description",
+    "uid",
+    "resourceVersion",
+    "creationTimestamp",
+    "time",
+    "lastTransitionTime",
+    "clusterIP",
+    "deletionTimestamp",
+    "gitCommit",
+    "storageVersionHash",
+    "description",
 ];
 
 /// Numbers and ids in a message differ from run to run.
@@ -204,7 +214,8 @@ fn blurred(text: &str) -> String {
     let mut out = String::new();
     let mut last_digit = false;
     for c in text.chars() {
-        let digit = c.is_ascii_digit() || last_digit && c.is_ascii_hexdigit() && !c.is_ascii_digit() && c.is_lowercase();
+        let digit =
+            c.is_ascii_digit() || last_digit && c.is_ascii_hexdigit() && !c.is_ascii_digit() && c.is_lowercase();
         if c.is_ascii_digit() {
             if !last_digit {
                 out.push('#');
@@ -222,7 +233,8 @@ fn blurred(text: &str) -> String {
 
 fn is_id(text: &str) -> bool {
     let is_hex = |byte: u8| byte.is_ascii_hexdigit();
-    text.len() == 36 && text.bytes().enumerate().all(|(n, b)| if [8, 13, 18, 23].contains(&n) { b == b'-' } else { is_hex(b) })
+    text.len() == 36
+        && text.bytes().enumerate().all(|(n, b)| if [8, 13, 18, 23].contains(&n) { b == b'-' } else { is_hex(b) })
 }
 
 fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
@@ -265,7 +277,9 @@ fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>
 /// What the recorded cluster's own components have written, which are not there in the one that is tested.
 fn without_components(area: &str, object: &mut Value) {
     if let Some(list) = object.pointer_mut("/metadata/managedFields").and_then(Value::as_array_mut) {
-        list.retain(|e| !matches!(e["manager"].as_str(), Some("kube-controller-manager" | "kubelet" | "kube-scheduler")));
+        list.retain(|e| {
+            !matches!(e["manager"].as_str(), Some("kube-controller-manager" | "kubelet" | "kube-scheduler"))
+        });
     }
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("generation");
@@ -338,7 +352,8 @@ async fn replay(cluster: &Cluster, file: &str, names: &mut Names) -> Vec<String>
         }
         match &response["body"] {
             Value::String(text) if serde_json::from_str::<Value>(&body).is_err() => {
-                if blurred(text.lines().next().unwrap_or_default()) != blurred(body.lines().next().unwrap_or_default()) {
+                if blurred(text.lines().next().unwrap_or_default()) != blurred(body.lines().next().unwrap_or_default())
+                {
                     found.push(format!("body is {body:?}, not {text:?}"));
                 }
             }
@@ -374,8 +389,14 @@ async fn recorded_exchanges_are_answered_as_recorded() {
         .filter(|line| !line.starts_with("//") && !line.trim().is_empty())
         .map(|line| line.split_whitespace().next().unwrap().to_owned())
         .collect();
-    let new: Vec<&String> = differing.iter().filter(|(key, _)| !known.contains(*key)).flat_map(|(_, all)| all).collect();
-    assert!(new.is_empty(), "{} differences:\n{}", new.len(), new.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("\n"));
+    let new: Vec<&String> =
+        differing.iter().filter(|(key, _)| !known.contains(*key)).flat_map(|(_, all)| all).collect();
+    assert!(
+        new.is_empty(),
+        "{} differences:\n{}",
+        new.len(),
+        new.iter().map(|l| l.as_str()).collect::<Vec<_>>().join("\n")
+    );
     let gone: Vec<&String> = known.iter().filter(|key| !differing.contains_key(*key)).collect();
     assert!(gone.is_empty(), "these no longer differ, take them out of deviations.txt: {gone:?}");
 }
@@ -384,7 +405,9 @@ async fn recorded_exchanges_are_answered_as_recorded() {
 async fn a_write_that_changes_nothing_is_no_write() {
     let cluster = still();
     namespace(&cluster, "a").await;
-    let created = create(&cluster, "/api/v1/namespaces/a/configmaps", json!({"metadata": {"name": "x"}, "data": {"k": "v"}})).await;
+    let created =
+        create(&cluster, "/api/v1/namespaces/a/configmaps", json!({"metadata": {"name": "x"}, "data": {"k": "v"}}))
+            .await;
     let (_, patched) = call(&cluster, "PATCH", "/api/v1/namespaces/a/configmaps/x", json!({"data": {"k": "v"}})).await;
     assert_eq!(created["metadata"]["resourceVersion"], patched["metadata"]["resourceVersion"]);
     let (_, put) = call(&cluster, "PUT", "/api/v1/namespaces/a/configmaps/x", created.clone()).await;

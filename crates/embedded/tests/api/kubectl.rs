@@ -74,7 +74,10 @@ async fn kubectl_works() {
         (&["scale", "deployment/web", "--replicas=1"], "scaled"),
         (&["patch", "configmap", "app", "-p", "{\"data\":{\"b\":\"2\"}}"], "patched"),
         (&["label", "pod", "idle", "x=y"], "labeled"),
-        (&["run", "once", "--image=busybox:1.36", "--restart=Never", "--", "sh", "-c", "echo hello"], "pod/once created"),
+        (
+            &["run", "once", "--image=busybox:1.36", "--restart=Never", "--", "sh", "-c", "echo hello"],
+            "pod/once created",
+        ),
         (&["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/once", "--timeout=60s"], "condition met"),
         (&["logs", "once"], "hello"),
         (&["get", "all"], "deployment.apps/web"),

@@ -62,12 +62,16 @@ async fn a_namespace_ends_when_its_content_has_gone() {
     let (status, refused) = call(&cluster, "POST", MAPS, json!({"metadata": {"name": "late"}})).await;
     assert_eq!((status, &refused["details"]["causes"][0]["reason"]), (403, &json!("NamespaceTerminating")));
     let clock = cluster.clock();
-    let mut events = Events::new(send(&cluster, "GET", "/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3Da", &[], "").await);
+    let mut events = Events::new(
+        send(&cluster, "GET", "/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3Da", &[], "").await,
+    );
     let told = run_until(&clock, Duration::from_secs(60), async {
         loop {
             let event = events.next().await.unwrap();
             let conditions = event["object"]["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            if let Some(c) = conditions.iter().find(|c| c["type"] == "NamespaceFinalizersRemaining" && c["status"] == "True") {
+            if let Some(c) =
+                conditions.iter().find(|c| c["type"] == "NamespaceFinalizersRemaining" && c["status"] == "True")
+            {
                 return c["message"].as_str().unwrap().to_owned();
             }
         }
@@ -112,7 +116,10 @@ async fn a_quota_refuses_what_exceeds_it() {
     create(&cluster, "/api/v1/namespaces/a/pods", pod("one")).await;
     let (status, refused) = call(&cluster, "POST", "/api/v1/namespaces/a/pods", pod("two")).await;
     assert_eq!(status, 403);
-    assert_eq!(refused["message"], "pods \"two\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1");
+    assert_eq!(
+        refused["message"],
+        "pods \"two\" is forbidden: exceeded quota: q, requested: pods=1, used: pods=1, limited: pods=1"
+    );
 }
 
 #[tokio::test]
@@ -128,5 +135,8 @@ async fn each_namespace_has_its_account_again() {
     let pod = json!({"metadata": {"name": "p"}, "spec": {"serviceAccountName": "none", "containers": [{"name": "c", "image": "i"}]}});
     let (status, refused) = call(&cluster, "POST", "/api/v1/namespaces/a/pods", pod).await;
     assert_eq!(status, 403);
-    assert_eq!(refused["message"], "pods \"p\" is forbidden: error looking up service account a/none: serviceaccount \"none\" not found");
+    assert_eq!(
+        refused["message"],
+        "pods \"p\" is forbidden: error looking up service account a/none: serviceaccount \"none\" not found"
+    );
 }

@@ -67,7 +67,11 @@ async fn waiting_hurries_and_does_not_hurry_past_what_is_waited_for() {
         loop {
             let event = events.next().await.unwrap();
             if event["object"]["metadata"]["name"] == "tick-0060" {
-                return event["object"]["metadata"]["creationTimestamp"].as_str().unwrap().parse::<Timestamp>().unwrap();
+                return event["object"]["metadata"]["creationTimestamp"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<Timestamp>()
+                    .unwrap();
             }
         }
     })
@@ -113,7 +117,12 @@ async fn time_is_brought_to_the_wall_and_kept_there() {
     assert!(behind_wall(&*clock).abs() <= 1);
     // What was due in the ten minutes has happened, each at its time.
     let (_, list) = get(&cluster, "/api/v1/namespaces/default/configmaps").await;
-    let ticks: Vec<&Value> = list["items"].as_array().unwrap().iter().filter(|m| m["metadata"]["name"].as_str().unwrap().starts_with("tick-")).collect();
+    let ticks: Vec<&Value> = list["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|m| m["metadata"]["name"].as_str().unwrap().starts_with("tick-"))
+        .collect();
     assert!(ticks.len() >= 600, "{}", ticks.len());
     let hurry = clock.hurry();
     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -93,7 +93,11 @@ async fn pages_join_to_the_whole_list() {
     loop {
         let (_, page) = get(&cluster, &format!("/api/v1/secrets?limit=2&continue={token}")).await;
         for item in page["items"].as_array().unwrap() {
-            names.push(format!("{}/{}", item["metadata"]["namespace"].as_str().unwrap(), item["metadata"]["name"].as_str().unwrap()));
+            names.push(format!(
+                "{}/{}",
+                item["metadata"]["namespace"].as_str().unwrap(),
+                item["metadata"]["name"].as_str().unwrap()
+            ));
         }
         match page["metadata"]["continue"].as_str() {
             Some(next) => token = next.to_owned(),
