@@ -5,6 +5,7 @@
 
 mod arithmetic;
 mod commands;
+mod executable;
 mod expand;
 mod files;
 mod image;
@@ -12,10 +13,12 @@ mod network;
 mod parse;
 mod pattern;
 mod process;
+mod redirect;
 mod run;
 mod server;
 mod syntax;
 mod task;
+mod words;
 
 pub use files::Files;
 pub use image::{Image, ImageError, Reference, resolve};

@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::syntax::{Node, Operator, Part, Redirect, RedirectKind, Word};
+use crate::syntax::{Node, Part, Redirect, RedirectKind};
+use crate::words::{literal, quoted_word};
 
 /// Nesting that is still parsed; deeper is a syntax error, so no script can exhaust the stack.
-const DEPTH: u32 = 60;
+pub(crate) const DEPTH: u32 = 60;
 
 /// Parses a whole script.
 pub(crate) fn parse(text: &str) -> Result<Arc<Node>, String> {
-    let mut parser = Parser { text: text.chars().collect(), at: 0, depth: 0, heres: Vec::new() };
+    let mut parser = Parser::new(text, 0);
     let node = parser.list(&[])?;
     parser.blanks();
     match parser.peek() {
@@ -18,37 +19,41 @@ pub(crate) fn parse(text: &str) -> Result<Arc<Node>, String> {
     }
 }
 
-struct Here {
+pub(crate) struct Here {
     delimiter: String,
     expand: bool,
     strip: bool,
 }
 
-struct Parser {
-    text: Vec<char>,
-    at: usize,
-    depth: u32,
+pub(crate) struct Parser {
+    pub(crate) text: Vec<char>,
+    pub(crate) at: usize,
+    pub(crate) depth: u32,
     heres: Vec<Here>,
 }
 
-type Parsed<T> = Result<T, String>;
+pub(crate) type Parsed<T> = Result<T, String>;
 
 const CLOSERS: [&str; 9] = ["then", "else", "elif", "fi", "do", "done", "esac", "}", ")"];
 
 impl Parser {
-    fn peek(&self) -> Option<char> {
+    pub(crate) fn new(text: &str, depth: u32) -> Self {
+        Self { text: text.chars().collect(), at: 0, depth, heres: Vec::new() }
+    }
+
+    pub(crate) fn peek(&self) -> Option<char> {
         self.text.get(self.at).copied()
     }
 
-    fn ahead(&self, n: usize) -> Option<char> {
+    pub(crate) fn ahead(&self, n: usize) -> Option<char> {
         self.text.get(self.at + n).copied()
     }
 
-    fn looking_at(&self, token: &str) -> bool {
+    pub(crate) fn looking_at(&self, token: &str) -> bool {
         token.chars().enumerate().all(|(i, c)| self.ahead(i) == Some(c))
     }
 
-    fn take(&mut self, token: &str) -> bool {
+    pub(crate) fn take(&mut self, token: &str) -> bool {
         let found = self.looking_at(token);
         if found {
             self.at += token.chars().count();
@@ -97,7 +102,7 @@ impl Parser {
             && end.is_none_or(|c| c.is_whitespace() || matches!(c, ';' | '&' | '|' | '(' | ')' | '<' | '>'))
     }
 
-    fn expect(&mut self, word: &str) -> Parsed<()> {
+    pub(crate) fn expect(&mut self, word: &str) -> Parsed<()> {
         self.newlines();
         if self.at_keyword(word) || (word == ")" && self.peek() == Some(')')) {
             self.at += word.chars().count();
@@ -110,7 +115,7 @@ impl Parser {
     }
 
     /// Commands up to one of the closing words, which is not consumed.
-    fn list(&mut self, closers: &[&str]) -> Parsed<Arc<Node>> {
+    pub(crate) fn list(&mut self, closers: &[&str]) -> Parsed<Arc<Node>> {
         self.depth += 1;
         if self.depth > DEPTH {
             return Err("syntax error: nested too deeply".to_owned());
@@ -123,7 +128,9 @@ impl Parser {
             }
             let word = self.keyword();
             if CLOSERS.contains(&word.as_str()) && (word == ")" || self.at_keyword(&word)) {
-                if closers.contains(&word.as_str()) {
+                // Only substitutions and the arms of a case may be empty.
+                let empty = nodes.is_empty() && !matches!(word.as_str(), ")" | "esac");
+                if closers.contains(&word.as_str()) && !empty {
                     break;
                 }
                 return Err(format!("syntax error: unexpected \"{word}\""));
@@ -403,7 +410,7 @@ impl Parser {
         Ok(Arc::new(Node::Simple { assigns, words, redirects }))
     }
 
-    fn name(&mut self) -> String {
+    pub(crate) fn name(&mut self) -> String {
         let mut name = String::new();
         while let Some(c) = self.peek().filter(|c| c.is_ascii_alphanumeric() || *c == '_') {
             if name.is_empty() && c.is_ascii_digit() {
@@ -482,253 +489,4 @@ impl Parser {
         self.blanks();
         Ok(())
     }
-
-    /// A word, or none when an operator or the end comes.
-    fn word(&mut self) -> Parsed<Option<Word>> {
-        let mut word = Word::new();
-        let mut plain = String::new();
-        let start = self.at;
-        while let Some(c) = self.peek() {
-            match c {
-                ' ' | '\t' | '\r' | '\n' | ';' | '&' | '|' | '(' | ')' | '<' | '>' => break,
-                '\\' => {
-                    self.at += 1;
-                    match self.peek() {
-                        Some('\n') => {}
-                        Some(c) => {
-                            flush(&mut word, &mut plain);
-                            word.push(literal(&c.to_string()));
-                        }
-                        None => plain.push('\\'),
-                    }
-                    self.at += 1;
-                }
-                '\'' => {
-                    flush(&mut word, &mut plain);
-                    self.at += 1;
-                    let mut text = String::new();
-                    loop {
-                        match self.peek() {
-                            Some('\'') => break,
-                            Some(c) => text.push(c),
-                            None => return Err("syntax error: unterminated quoted string".to_owned()),
-                        }
-                        self.at += 1;
-                    }
-                    self.at += 1;
-                    word.push(literal(&text));
-                }
-                '"' => {
-                    flush(&mut word, &mut plain);
-                    self.at += 1;
-                    self.double_quoted(&mut word, Some('"'))?;
-                    self.at += 1;
-                }
-                '$' | '`' => {
-                    flush(&mut word, &mut plain);
-                    self.dollar(&mut word, false)?;
-                }
-                c => {
-                    plain.push(c);
-                    self.at += 1;
-                }
-            }
-        }
-        flush(&mut word, &mut plain);
-        Ok(if self.at == start { None } else { Some(word) })
-    }
-
-    /// Up to the closing quote, which is not consumed; without one to the end of the text.
-    fn double_quoted(&mut self, word: &mut Word, close: Option<char>) -> Parsed<()> {
-        let mut text = String::new();
-        let had = word.len();
-        loop {
-            match self.peek() {
-                None if close.is_none() => break,
-                None => return Err("syntax error: unterminated quoted string".to_owned()),
-                Some(c) if Some(c) == close => break,
-                Some('\\') => {
-                    match self.ahead(1) {
-                        Some(c @ ('$' | '`' | '"' | '\\')) => text.push(c),
-                        Some('\n') => {}
-                        Some(c) => {
-                            text.push('\\');
-                            text.push(c);
-                        }
-                        None => text.push('\\'),
-                    }
-                    self.at += 2;
-                }
-                Some('$' | '`') => {
-                    if !text.is_empty() {
-                        word.push(literal(&std::mem::take(&mut text)));
-                    }
-                    self.dollar(word, true)?;
-                }
-                Some(c) => {
-                    text.push(c);
-                    self.at += 1;
-                }
-            }
-        }
-        if !text.is_empty() || word.len() == had {
-            word.push(literal(&text));
-        }
-        Ok(())
-    }
-
-    /// `$x`, `${x}`, `$(...)`, `$((...))` and back quotes.
-    fn dollar(&mut self, word: &mut Word, quoted: bool) -> Parsed<()> {
-        self.depth += 1;
-        if self.depth > DEPTH {
-            return Err("syntax error: nested too deeply".to_owned());
-        }
-        if self.take("`") {
-            let mut inner = String::new();
-            loop {
-                match self.peek() {
-                    None => return Err("syntax error: unterminated back quote".to_owned()),
-                    Some('`') => break,
-                    Some('\\') if matches!(self.ahead(1), Some('`' | '$' | '\\')) => {
-                        self.at += 1;
-                        inner.extend(self.peek());
-                    }
-                    Some(c) => inner.push(c),
-                }
-                self.at += 1;
-            }
-            self.at += 1;
-            word.push(Part::Command { body: nested(&inner, self.depth)?, quoted });
-        } else if self.looking_at("$((") && self.closes_arithmetic() {
-            self.at += 3;
-            let inner = self.balanced(2)?;
-            word.push(Part::Arithmetic { expression: quoted_word(&inner, self.depth)?, quoted });
-        } else if self.take("$(") {
-            let body = self.list(&[")"])?;
-            self.expect(")")?;
-            word.push(Part::Command { body, quoted });
-        } else if self.take("${") {
-            self.braced(word, quoted)?;
-        } else {
-            self.at += 1;
-            let name = match self.peek() {
-                Some(c @ ('?' | '$' | '!' | '#' | '@' | '*' | '-' | '0'..='9')) => {
-                    self.at += 1;
-                    c.to_string()
-                }
-                _ => self.name(),
-            };
-            word.push(if name.is_empty() {
-                Part::Literal { text: "$".to_owned(), quoted }
-            } else {
-                Part::Variable { name, operator: None, length: false, quoted }
-            });
-        }
-        self.depth -= 1;
-        Ok(())
-    }
-
-    /// Whether `$((` is closed by `))`, else it is a command substitution that begins with a subshell.
-    fn closes_arithmetic(&self) -> bool {
-        let mut depth = 0;
-        for (i, c) in self.text[self.at + 1..].iter().enumerate() {
-            match c {
-                '(' => depth += 1,
-                ')' => {
-                    depth -= 1;
-                    if depth == 1 {
-                        return self.text.get(self.at + 2 + i) == Some(&')');
-                    }
-                }
-                _ => {}
-            }
-        }
-        false
-    }
-
-    /// Text up to the closing parentheses, which are consumed.
-    fn balanced(&mut self, close: i32) -> Parsed<String> {
-        let mut depth = close;
-        let mut text = String::new();
-        while let Some(c) = self.peek() {
-            self.at += 1;
-            match c {
-                '(' => depth += 1,
-                ')' => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                text.pop();
-                return Ok(text);
-            }
-            text.push(c);
-        }
-        Err("syntax error: missing \"))\"".to_owned())
-    }
-
-    fn braced(&mut self, word: &mut Word, quoted: bool) -> Parsed<()> {
-        let length = self.peek() == Some('#') && self.ahead(1) != Some('}');
-        if length {
-            self.at += 1;
-        }
-        let name = match self.peek() {
-            Some(c @ ('?' | '$' | '!' | '#' | '@' | '*' | '0'..='9')) => {
-                self.at += 1;
-                c.to_string()
-            }
-            _ => self.name(),
-        };
-        if name.is_empty() {
-            return Err("syntax error: bad substitution".to_owned());
-        }
-        let or_empty = self.take(":");
-        let operator = match self.peek() {
-            Some('}') if !or_empty => None,
-            Some('-') => Some(Operator::Default { or_empty }),
-            Some('=') => Some(Operator::Assign { or_empty }),
-            Some('+') => Some(Operator::Alternative { or_empty }),
-            Some('?') => Some(Operator::Require { or_empty }),
-            Some('%') => Some(Operator::TrimEnd { longest: self.ahead(1) == Some('%') }),
-            Some('#') => Some(Operator::TrimStart { longest: self.ahead(1) == Some('#') }),
-            _ => return Err("syntax error: bad substitution".to_owned()),
-        };
-        let operator = match operator {
-            None => None,
-            Some(operator) => {
-                let doubled =
-                    matches!(operator, Operator::TrimEnd { longest: true } | Operator::TrimStart { longest: true });
-                self.at += if doubled { 2 } else { 1 };
-                let mut argument = Word::new();
-                self.double_quoted(&mut argument, Some('}'))?;
-                Some((operator, argument))
-            }
-        };
-        if !self.take("}") {
-            return Err("syntax error: missing '}'".to_owned());
-        }
-        word.push(Part::Variable { name, operator, length, quoted });
-        Ok(())
-    }
-}
-
-fn literal(text: &str) -> Part {
-    Part::Literal { text: text.to_owned(), quoted: true }
-}
-
-fn flush(word: &mut Word, plain: &mut String) {
-    if !plain.is_empty() {
-        word.push(Part::Literal { text: std::mem::take(plain), quoted: false });
-    }
-}
-
-fn nested(text: &str, depth: u32) -> Parsed<Arc<Node>> {
-    let mut parser = Parser { text: text.chars().collect(), at: 0, depth, heres: Vec::new() };
-    parser.list(&[])
-}
-
-fn quoted_word(text: &str, depth: u32) -> Parsed<Word> {
-    let mut parser = Parser { text: text.chars().collect(), at: 0, depth, heres: Vec::new() };
-    let mut word = Word::new();
-    parser.double_quoted(&mut word, None)?;
-    Ok(word)
 }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use crate::executable;
 use crate::files::Files;
-use crate::image::{Image, Program};
+use crate::image::Image;
 use crate::network::Network;
 use crate::server::Listener;
 use crate::task::{Descriptors, Frame, Input, OnTerm, Output, State, Task};
@@ -210,7 +211,7 @@ impl Process {
         if start.memory_limit.is_some_and(|limit| limit < INIT_MEMORY) {
             return Err(StartError("container init was OOM-killed (memory limit too low?)".to_owned()));
         }
-        check_executable(&argv, &image, &files)?;
+        executable::check(&argv, &image, &files)?;
         let mut shared = Shared {
             files: Arc::new(Mutex::new(files)),
             effects: Vec::new(),
@@ -304,10 +305,13 @@ impl Process {
         self.shared.memory
     }
 
-    /// A line to its standard output, as a server logs.
+    /// Whether a command can be run beside it, and what the runtime says if not.
+    ///
+    /// # Errors
+    /// The runtime's words.
     pub fn can_exec(&self, command: &[String]) -> Result<(), String> {
         let files = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
-        check_executable(command, &self.shared.image, &files).map_err(|error| {
+        executable::check(command, &self.shared.image, &files).map_err(|error| {
             format!("failed to exec in container: failed to start exec: OCI runtime exec failed: exec failed: unable to start container process: {}: unknown", error.0)
         })
     }
@@ -492,20 +496,5 @@ impl Process {
                 _ => None,
             })
             .min()
-    }
-}
-
-/// Whether the first word of a command can be executed.
-fn check_executable(argv: &[String], image: &Image, files: &Files) -> Result<(), StartError> {
-    let Some(program) = argv.first() else {
-        return Err(StartError("no command specified".to_owned()));
-    };
-    match image.find(program, files) {
-        Program::Known(_) | Program::Script(_) => Ok(()),
-        Program::NotExecutable => Err(StartError(format!("exec: \"{program}\": permission denied"))),
-        Program::Missing if program.contains('/') => {
-            Err(StartError(format!("exec: \"{program}\": stat {program}: no such file or directory")))
-        }
-        Program::Missing => Err(StartError(format!("exec: \"{program}\": executable file not found in $PATH"))),
     }
 }

@@ -5,12 +5,11 @@ use std::time::Duration;
 
 use crate::commands::{self, Context, Outcome};
 use crate::expand::{Expander, substitutions, words_of};
-use crate::files::normalise;
 use crate::image::Program;
 use crate::network::Network;
 use crate::pattern;
 use crate::process::{Pipe, Process};
-use crate::syntax::{Node, Redirect, RedirectKind, Word};
+use crate::syntax::{Node, Redirect, Word};
 use crate::task::{Descriptors, Frame, Input, Output, State, Task};
 
 /// Levels of frames; a script that recurses deeper is ended, as a real shell would be by its stack.
@@ -355,7 +354,7 @@ impl Process {
         }
     }
 
-    fn expansion_failed(&mut self, task: &mut Task, message: &str) {
+    pub(crate) fn expansion_failed(&mut self, task: &mut Task, message: &str) {
         self.complain(task, message);
         task.finish(2);
     }
@@ -421,75 +420,6 @@ impl Process {
             }
         }
         task.frames.push(Frame::Run(argv));
-    }
-
-    fn redirect(&mut self, id: u32, task: &mut Task, redirects: &[Redirect]) -> bool {
-        for redirect in redirects {
-            let expanded = Expander { task, pid: id }.single(&redirect.target);
-            let target = match expanded {
-                Ok(target) => target,
-                Err(message) => {
-                    self.expansion_failed(task, &message);
-                    return false;
-                }
-            };
-            if let Err(message) = self.open(task, redirect, &target) {
-                self.complain(task, &message);
-                return false;
-            }
-        }
-        true
-    }
-
-    fn open(&mut self, task: &mut Task, redirect: &Redirect, target: &str) -> Result<(), String> {
-        let path = normalise(&task.cwd, target);
-        match redirect.kind {
-            RedirectKind::Here => task.files.input = Input::Data(Arc::new(target.as_bytes().to_vec()), 0),
-            RedirectKind::Read => {
-                let files = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
-                task.files.input = match (path.as_str(), files.read(&path)) {
-                    ("/dev/null" | "/dev/zero" | "/dev/urandom" | "/dev/random", _) => Input::Null,
-                    (_, Ok(data)) => Input::Data(Arc::new(data.to_vec()), 0),
-                    (_, Err(reason)) => {
-                        return Err(format!(
-                            "can't open {target}: {}",
-                            reason.to_lowercase().replace("no such file or directory", "no such file")
-                        ));
-                    }
-                };
-            }
-            RedirectKind::Duplicate => {
-                let output = match target {
-                    "1" => task.files.out.clone(),
-                    "2" => task.files.err.clone(),
-                    "-" => Output::Null,
-                    other => return Err(format!("{other}: bad file descriptor")),
-                };
-                set_output(task, redirect.fd, output);
-            }
-            RedirectKind::Write | RedirectKind::Append => {
-                let output = match path.as_str() {
-                    "/dev/null" => Output::Null,
-                    "/dev/stdout" | "/proc/1/fd/1" | "/proc/self/fd/1" => Output::Stdout,
-                    "/dev/stderr" | "/proc/1/fd/2" | "/proc/self/fd/2" => Output::Stderr,
-                    _ => {
-                        let mut files = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
-                        let opened = if redirect.kind == RedirectKind::Write {
-                            files.truncate(&path)
-                        } else {
-                            files.append(&path, b"", 0)
-                        };
-                        opened.map_err(|reason| match reason {
-                            "No such file or directory" => format!("can't create {target}: nonexistent directory"),
-                            reason => format!("can't create {target}: {reason}"),
-                        })?;
-                        Output::File(path)
-                    }
-                };
-                set_output(task, redirect.fd, output);
-            }
-        }
-        Ok(())
     }
 
     /// Runs a command whose words are known.
@@ -576,18 +506,6 @@ impl Process {
             Outcome::Again(argv) => task.frames.push(Frame::Run(argv)),
             Outcome::Pending => {}
         }
-    }
-}
-
-fn set_output(task: &mut Task, fd: u32, output: Output) {
-    match fd {
-        1 => task.files.out = output,
-        2 => task.files.err = output,
-        12 => {
-            task.files.out = output.clone();
-            task.files.err = output;
-        }
-        _ => {}
     }
 }
 

@@ -1,6 +1,7 @@
 //! The programs and builtins that the shell knows, and what a command needs of its surroundings.
 
 mod builtin;
+mod condition;
 mod network;
 mod storage;
 mod system;
