@@ -149,7 +149,6 @@ async fn prepare(cluster: &Cluster) {
             "terminationGracePeriodSeconds": 1, "containers": [container("app", "sleep 3600")]}});
         match name {
             "two" => {
-                pod["spec"]["nodeName"] = json!("node-1");
                 pod["spec"]["containers"] =
                     json!([container("app", "sleep 3600"), container("side", "echo side; sleep 3600")]);
             }
@@ -158,6 +157,8 @@ async fn prepare(cluster: &Cluster) {
         }
         create(cluster, "/api/v1/namespaces/proto/pods", pod).await;
     }
+    let binding = json!({"metadata": {"name": "two"}, "target": {"kind": "Node", "name": "node-1"}});
+    create(cluster, "/api/v1/namespaces/proto/pods/two/binding", binding).await;
     for n in 0..10 {
         let item = json!({"metadata": {"name": format!("item-{n}"), "labels": {"set": "items", "n": n.to_string()}},
                           "data": {"a": "1"}});

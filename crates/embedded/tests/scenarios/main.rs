@@ -1,6 +1,7 @@
 //! Recorded scenarios of a real cluster, replayed in the embedded one: the same writes at the same times must lead to
 //! the same statuses, restarts, reasons, conditions and events, at about the same times.
 
+mod cluster;
 mod compare;
 mod recording;
 mod replay;

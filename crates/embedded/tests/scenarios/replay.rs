@@ -36,7 +36,8 @@ impl Controller for Recorder {
     fn wake(&mut self, _: &mut dyn World, _: &str) {}
 }
 
-async fn send(cluster: &Cluster, method: &str, path: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
+/// One request; the status and the body as JSON.
+pub(crate) async fn send(cluster: &Cluster, method: &str, path: &str, content_type: &str, body: &[u8]) -> (u16, Value) {
     let request = Request::builder()
         .method(method)
         .uri(path)
