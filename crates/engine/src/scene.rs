@@ -8,7 +8,7 @@ use std::time::Duration;
 use catalog::{Failure, Implementation, Prerequisite, Resolved};
 use clock::Clock;
 use cluster::Cluster;
-use gate::{Endpoint, Gate, GateConfig, Policy};
+use gate::{Endpoint, Gate, GateConfig, Policy, Power, default_grants};
 use jiff::Timestamp;
 use judge::{Checks, Observer};
 use kube::api::{Api, DeleteParams, DynamicObject};
@@ -29,6 +29,8 @@ const PREPARE: Duration = Duration::from_secs(300);
 const CALL: Duration = Duration::from_secs(120);
 /// The shortest time in which a failure must take hold, whatever it expects.
 const WITNESS_AT_LEAST: Duration = Duration::from_secs(60);
+/// Wall time for one step of putting back, whatever the cluster's clock does.
+const PUT_BACK: Duration = Duration::from_secs(300);
 /// Cluster time for a namespace to go.
 const NAMESPACE_GONE: Duration = Duration::from_secs(180);
 
@@ -57,6 +59,7 @@ pub(crate) struct Scene {
     failure: Failure,
     plugin: Plugin,
     plugin_policy: Arc<Policy>,
+    workload_policy: Arc<Policy>,
     script: Option<(Arc<Script>, Endpoint)>,
     state: Arc<Mutex<Option<String>>>,
     induced: bool,
@@ -95,7 +98,10 @@ impl Scene {
         let gate = Gate::new(GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink));
         let granted = setting.grants.failure(failure.id().as_str(), &failure.digest, &cluster_name);
         let subject = format!("failure `{}`", failure.id());
-        let plugin_policy = Arc::new(granted.effective(&resolved.capabilities, &namespace).with_subject(subject));
+        let plugin_policy = granted.effective(&resolved.capabilities, &namespace).with_subject(subject.clone());
+        let in_case = Power { rules: default_grants().rules, hazards: plugin_policy.hazards().clone() };
+        let workload_policy =
+            Policy::from_power(in_case.in_case(&namespace)).with_subject(format!("workload of {subject}"));
         let host = Objects::new(gate.client(Party::Host, Arc::new(Policy::everything())));
         let mut scene = Self {
             clock: Arc::clone(&cluster.clock),
@@ -107,7 +113,8 @@ impl Scene {
             host,
             failure,
             plugin,
-            plugin_policy,
+            plugin_policy: Arc::new(plugin_policy),
+            workload_policy: Arc::new(workload_policy),
             script: None,
             state: Arc::default(),
             induced: false,
@@ -151,8 +158,10 @@ impl Scene {
         let mut watches = Watches::open(&self.host, &selects, observer, &self.namespace, Arc::clone(&self.clock))
             .await
             .map_err(|error| End::test(error.to_string()))?;
+        // Manifests come with the failure: they may hold no more than what the failure itself may do.
+        let workload = Objects::new(self.gate.client(Party::Host, Arc::clone(&self.workload_policy)));
         for manifest in &self.resolved.workload {
-            self.host
+            workload
                 .create(manifest, &self.namespace)
                 .await
                 .map_err(|error| End::test(format!("the workload: {error}")))?;
@@ -239,7 +248,10 @@ impl Scene {
             return Ok(());
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        self.plugin.stop(self.call(), state).await.map_err(|error| error.to_string())
+        match tokio::time::timeout(PUT_BACK, self.plugin.stop(self.call(), state)).await {
+            Ok(stopped) => stopped.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("it did not return within {} s", PUT_BACK.as_secs())),
+        }
     }
 
     /// Deletes the namespace and waits until it is gone; what is left is a leak.
@@ -247,26 +259,28 @@ impl Scene {
         if let Some((_, endpoint)) = self.script.take() {
             endpoint.shutdown().await;
         }
-        let leak = |why: String| {
-            vec![Leak {
-                object: format!("v1 Namespace {}", self.namespace),
-                what: "left_over".into(),
-                evidence: vec![Value::String(why)],
-            }]
+        let removed = match tokio::time::timeout(PUT_BACK, self.try_remove_namespace()).await {
+            Ok(removed) => removed,
+            Err(_) => Err(format!("the cluster did not answer within {} s", PUT_BACK.as_secs())),
         };
-        let api = match self.host.api("v1", "Namespace", None).await {
-            Ok(api) => api,
-            Err(error) => return leak(error.to_string()),
+        let leak = |why| Leak {
+            object: format!("v1 Namespace {}", self.namespace),
+            what: "left_over".into(),
+            evidence: vec![Value::String(why)],
         };
+        removed.err().map(leak).into_iter().collect()
+    }
+
+    async fn try_remove_namespace(&self) -> Result<(), String> {
+        let api = self.host.api("v1", "Namespace", None).await.map_err(|error| error.to_string())?;
         match api.delete(&self.namespace, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => return Vec::new(),
-            Err(error) => return leak(format!("it could not be deleted: {error}")),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
+            Err(error) => return Err(format!("it could not be deleted: {error}")),
             Ok(_) => {}
         }
-        match clock::run_until(&self.clock, NAMESPACE_GONE, self.namespace_gone(&api)).await {
-            Ok(()) => Vec::new(),
-            Err(_) => leak(format!("still there after {} s of cluster time", NAMESPACE_GONE.as_secs())),
-        }
+        clock::run_until(&self.clock, NAMESPACE_GONE, self.namespace_gone(&api))
+            .await
+            .map_err(|_| format!("still there after {} s of cluster time", NAMESPACE_GONE.as_secs()))
     }
 
     async fn namespace_gone(&self, api: &Api<DynamicObject>) {

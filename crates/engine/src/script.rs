@@ -1,6 +1,7 @@
 //! Runs a failure's `induce.sh` for the shim component: from a private copy of the package, with the gate's kubeconfig.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,7 +47,7 @@ impl Script {
         on_line: Arc<dyn Fn(&str) + Send + Sync>,
         cancel: Cancel,
     ) -> std::io::Result<Self> {
-        let folder = tempfile::Builder::new().prefix("h-").tempdir()?;
+        let folder = tempfile::Builder::new().prefix("h-").permissions(Permissions::from_mode(0o700)).tempdir()?;
         let package = folder.path().join("package");
         for (path, content) in &failure.files {
             let target = package.join(path);
@@ -56,12 +57,12 @@ impl Script {
             std::fs::write(&target, content)?;
         }
         let induce = package.join("induce.sh");
-        std::fs::set_permissions(&induce, std::fs::Permissions::from_mode(0o700))?;
+        std::fs::set_permissions(&induce, Permissions::from_mode(0o700))?;
         let home = folder.path().join("home");
         std::fs::create_dir(&home)?;
         let config = folder.path().join("kubeconfig");
         std::fs::write(&config, kubeconfig)?;
-        std::fs::set_permissions(&config, std::fs::Permissions::from_mode(0o600))?;
+        std::fs::set_permissions(&config, Permissions::from_mode(0o600))?;
         let env = environment(&home, &config, namespace, pod_name);
         Ok(Self { folder, env, time_limit, on_line, cancel })
     }
