@@ -186,10 +186,28 @@ fn watched(preset: &AgentPreset, seen: &Path) -> Result<Agents, ApiError> {
             ["$(harness)".to_owned(), "probe".to_owned(), seen.to_string_lossy().into_owned(), "--".to_owned()];
         preset.command.splice(0..0, before);
     }
-    let agents = Agents::load(&[], vec![(preset.id.to_string(), preset.to_json().to_string())]);
+    let text = without_empty(preset.to_json()).to_string();
+    let agents = Agents::load(&[], vec![(preset.id.to_string(), text)]);
     match agents.problems() {
         [] => Ok(agents),
         [problem, ..] => Err(ApiError::Invalid(problem.diagnostics.clone())),
+    }
+}
+
+/// A preset as a person would write it: what is empty or null is the default, and not everything may be said empty.
+fn without_empty(value: Value) -> Value {
+    let is_empty = |value: &Value| match value {
+        Value::Null => true,
+        Value::Object(members) => members.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    };
+    match value {
+        Value::Object(members) => {
+            let members = members.into_iter().map(|(key, value)| (key, without_empty(value)));
+            Value::Object(members.filter(|(_, value)| !is_empty(value)).collect())
+        }
+        other => other,
     }
 }
 
