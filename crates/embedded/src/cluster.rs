@@ -66,13 +66,17 @@ impl Drop for InFlight {
     }
 }
 
-/// Ends the driver with the last clone of the cluster.
+/// Ends the driver with the last clone of the cluster, and every watch and sleep that is still held.
 #[derive(Debug)]
-struct Life(tokio::task::AbortHandle);
+struct Life {
+    driver: tokio::task::AbortHandle,
+    shared: Arc<Shared>,
+}
 
 impl Drop for Life {
     fn drop(&mut self) {
-        self.0.abort();
+        self.driver.abort();
+        self.shared.lock().end();
     }
 }
 
@@ -103,7 +107,10 @@ impl Cluster {
             drive: Drive::default(),
         });
         let driver = tokio::spawn(crate::driver::run(Arc::clone(&shared)));
-        Self { shared, _life: Arc::new(Life(driver.abort_handle())) }
+        Self {
+            shared: Arc::clone(&shared),
+            _life: Arc::new(Life { driver: driver.abort_handle(), shared: Arc::clone(&shared) }),
+        }
     }
 
     /// Starts a cluster with the controllers of the API machinery and `controllers`: for tests of controllers.

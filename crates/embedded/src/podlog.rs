@@ -247,6 +247,9 @@ impl Stream for Follow {
         let shared = Arc::clone(&follow.shared);
         shared.drive.note_activity();
         let mut state = shared.lock();
+        if state.ended {
+            return Poll::Ready(None);
+        }
         if let Some(first) = follow.first.take() {
             follow.left = follow.left.map(|left| left.saturating_sub(first.len()));
             state.watchers.busy(&follow.key);

@@ -35,6 +35,8 @@ pub(crate) struct State {
     pub(crate) random: Random,
     pub(crate) watchers: Watchers,
     pub(crate) addresses: u32,
+    /// The cluster is gone; only streams of it are left.
+    pub(crate) ended: bool,
     /// When old Events were last looked for.
     swept: Timestamp,
     controllers: Vec<Box<dyn Controller>>,
@@ -45,6 +47,7 @@ impl State {
     pub(crate) fn new(seed: u64) -> Self {
         let time = Time::new();
         Self {
+            ended: false,
             swept: time.now(),
             time,
             registry: Registry::default(),
@@ -67,6 +70,13 @@ impl State {
         }
         self.controllers = controllers;
         self.settle();
+    }
+
+    /// Nothing happens any more: whoever still waits is let go.
+    pub(crate) fn end(&mut self) {
+        self.ended = true;
+        self.watchers.wake_all();
+        self.timers.fire_all();
     }
 
     /// True while changes wait to be seen by controllers.

@@ -150,6 +150,13 @@ impl Timers {
         }
     }
 
+    pub(crate) fn fire_all(&mut self) {
+        let ids: Vec<u64> = self.sleepers.keys().copied().collect();
+        for id in ids {
+            self.fire(id);
+        }
+    }
+
     pub(crate) fn poll_sleeper(&mut self, id: u64, waker: &Waker) -> Slept {
         match self.sleepers.get_mut(&id) {
             Some(sleeper) if !sleeper.fired => {

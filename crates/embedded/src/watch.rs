@@ -229,6 +229,9 @@ impl Stream for Watch {
         let shared = Arc::clone(&watch.shared);
         shared.drive.note_activity();
         let mut state = shared.lock();
+        if state.ended {
+            return Poll::Ready(None);
+        }
         if !watch.ended && watch.ready.is_empty() {
             watch.take_changes(&state);
             if watch.bookmarks.as_mut().is_some_and(|bookmarks| bookmarks.poll_tick(cx).is_ready()) {

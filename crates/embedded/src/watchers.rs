@@ -75,6 +75,12 @@ impl Watchers {
         }
     }
 
+    pub(crate) fn wake_all(&mut self) {
+        for waker in self.watchers.values_mut().filter_map(|watcher| watcher.waker.take()) {
+            waker.wake();
+        }
+    }
+
     pub(crate) fn any_behind(&self) -> bool {
         self.watchers.values().any(|w| w.behind_since.is_some_and(|since| since.elapsed() < ABANDONED))
     }

@@ -81,6 +81,17 @@ async fn initial_events_end_with_a_bookmark() {
 }
 
 #[tokio::test]
+async fn a_watch_ends_with_its_cluster() {
+    let cluster = still();
+    namespace(&cluster, "a").await;
+    let mut events = watch(&cluster, "&labelSelector=none").await;
+    let ended = tokio::spawn(async move { events.next().await.is_none() });
+    tokio::task::yield_now().await;
+    drop(cluster);
+    assert!(tokio::time::timeout(Duration::from_secs(10), ended).await.unwrap().unwrap());
+}
+
+#[tokio::test]
 async fn pages_join_to_the_whole_list() {
     let cluster = still();
     for space in ["a", "b"] {
