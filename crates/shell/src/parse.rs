@@ -391,13 +391,15 @@ impl Parser {
                 Some(word) => words.push(word),
                 None => break,
             }
-            if words.len() == 1 && assigns.is_empty() && self.looking_at("()") {
-                if let Some([Part::Literal { text, quoted: false }]) = words.first().map(Vec::as_slice) {
-                    let name = text.clone();
-                    self.at += 2;
-                    self.newlines();
-                    return Ok(Arc::new(Node::Function(name, self.command()?)));
-                }
+            if words.len() == 1
+                && assigns.is_empty()
+                && self.looking_at("()")
+                && let Some([Part::Literal { text, quoted: false }]) = words.first().map(Vec::as_slice)
+            {
+                let name = text.clone();
+                self.at += 2;
+                self.newlines();
+                return Ok(Arc::new(Node::Function(name, self.command()?)));
             }
         }
         if assigns.is_empty() && words.is_empty() && redirects.is_empty() {

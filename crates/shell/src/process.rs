@@ -435,10 +435,9 @@ impl Process {
     fn deliver(&mut self, now: Duration) {
         for (id, signal) in std::mem::take(&mut self.shared.signals) {
             if id == MAIN {
-                match signal.as_str() {
-                    // The kernel protects process 1 from SIGKILL of its own container.
-                    "TERM" => self.signal(Signal::Term, now),
-                    _ => {}
+                // The kernel protects process 1 from SIGKILL of its own container.
+                if signal == "TERM" {
+                    self.signal(Signal::Term, now);
                 }
                 continue;
             }

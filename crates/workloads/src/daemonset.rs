@@ -43,10 +43,10 @@ impl Controller for DaemonSets {
                 self.pods.take(pod);
                 owner_changed(world, pod);
             }
-            Change::Modified(r, old, node) if *r == NODES => {
-                if ["/spec", "/metadata/labels"].iter().any(|p| old.pointer(p) != node.pointer(p)) {
-                    all(world);
-                }
+            Change::Modified(r, old, node)
+                if *r == NODES && ["/spec", "/metadata/labels"].iter().any(|p| old.pointer(p) != node.pointer(p)) =>
+            {
+                all(world);
             }
             Change::Added(r, _) | Change::Deleted(r, _) if *r == NODES => all(world),
             _ => {}

@@ -39,10 +39,10 @@ impl Controller for Jobs {
     fn observe(&mut self, world: &mut dyn World, change: &Change) {
         match change {
             Change::Added(r, job) if *r == JOBS => enqueue(world, &key(job), millis(8)),
-            Change::Modified(r, old, job) if *r == JOBS => {
-                if old.get("spec") != job.get("spec") || is_deleting(old) != is_deleting(job) {
-                    enqueue(world, &key(job), millis(8));
-                }
+            Change::Modified(r, old, job)
+                if *r == JOBS && (old.get("spec") != job.get("spec") || is_deleting(old) != is_deleting(job)) =>
+            {
+                enqueue(world, &key(job), millis(8));
             }
             Change::Deleted(r, job) if *r == JOBS => {
                 world.cancel_wake(NAME, &key(job));
@@ -108,16 +108,13 @@ struct Tally {
 
 impl Jobs {
     fn pod_changed(&self, world: &mut dyn World, pod: &Value) {
-        match controller_of(pod) {
-            Some(("Job", job, owner)) => {
-                let key = format!("{}/{job}", namespace(pod));
-                if world.get(&JOBS, namespace(pod), job).is_some_and(|j| uid(&j) == owner) {
-                    enqueue(world, &key, BATCH);
-                } else if let Some(pod) = world.get(&PODS, namespace(pod), name(pod)) {
-                    release(world, &pod);
-                }
+        if let Some(("Job", job, owner)) = controller_of(pod) {
+            let key = format!("{}/{job}", namespace(pod));
+            if world.get(&JOBS, namespace(pod), job).is_some_and(|j| uid(&j) == owner) {
+                enqueue(world, &key, BATCH);
+            } else if let Some(pod) = world.get(&PODS, namespace(pod), name(pod)) {
+                release(world, &pod);
             }
-            _ => {}
         }
     }
 

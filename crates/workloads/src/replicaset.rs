@@ -234,19 +234,16 @@ impl ReplicaSets {
                 put(&mut status, &[field], json!(value));
             }
         }
-        match failure {
-            Some(message) => {
-                let old = condition(&current, "ReplicaFailure");
-                let at = old.map_or_else(|| seconds(now), |c| text(c, "/lastTransitionTime").to_owned());
-                put(
-                    &mut status,
-                    &["conditions"],
-                    json!([{
-                        "type": "ReplicaFailure", "status": "True", "lastTransitionTime": at, "reason": "FailedCreate", "message": message,
-                    }]),
-                );
-            }
-            None => {}
+        if let Some(message) = failure {
+            let old = condition(&current, "ReplicaFailure");
+            let at = old.map_or_else(|| seconds(now), |c| text(c, "/lastTransitionTime").to_owned());
+            put(
+                &mut status,
+                &["conditions"],
+                json!([{
+                    "type": "ReplicaFailure", "status": "True", "lastTransitionTime": at, "reason": "FailedCreate", "message": message,
+                }]),
+            );
         }
         if current.get("status") != Some(&status) {
             let mut changed = (*current).clone();

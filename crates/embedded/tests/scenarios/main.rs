@@ -52,6 +52,11 @@ const SCENARIOS: &[&str] = &[
 /// Differences that are known, and why they are there.
 const KNOWN: &[(&str, &str, &str)] = &[
     (
+        "image-pull-error",
+        "event only recorded: Pod Normal ",
+        "25 Events about one object at once are the most, and 25 were recorded: one retry more drops the last",
+    ),
+    (
         "rollout-stuck",
         "Failed: Error: ImagePullBackOff",
         "of two Events about one object at one instant the server keeps one",

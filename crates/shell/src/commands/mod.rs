@@ -194,7 +194,7 @@ pub(crate) fn arguments(argv: &[String]) -> Vec<&str> {
 }
 
 /// Single-letter flags (also clustered) and the rest.
-pub(crate) fn flags<'a>(argv: &'a [String]) -> (String, Vec<&'a str>) {
+pub(crate) fn flags(argv: &[String]) -> (String, Vec<&str>) {
     let (mut letters, mut rest, mut open) = (String::new(), Vec::new(), true);
     for word in argv.iter().skip(1) {
         match word.strip_prefix('-') {

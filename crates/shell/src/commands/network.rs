@@ -295,7 +295,6 @@ fn wget(context: &mut Context<'_>, argv: &[String]) -> Outcome {
             flag if flag.starts_with("-T") => timeout = flag[2..].parse().unwrap_or(900),
             flag if flag.starts_with('-') && !flag.starts_with("--") => {
                 quiet |= flag.contains('q');
-                spider |= flag.contains('S') && false;
                 if flag.ends_with('O') {
                     output = words.next();
                 } else if let Some(at) = flag.find('O') {

@@ -56,7 +56,7 @@ fn cat(context: &mut Context<'_>, argv: &[String]) -> Outcome {
 }
 
 /// `-n N`, `-nN`, `-N`; the number and what is left.
-fn count<'a>(argv: &'a [String], letter: char) -> (Option<&'a str>, Vec<&'a str>) {
+fn count(argv: &[String], letter: char) -> (Option<&str>, Vec<&str>) {
     let (mut number, mut rest) = (None, Vec::new());
     let mut words = argv.iter().skip(1).map(String::as_str);
     while let Some(word) = words.next() {

@@ -78,12 +78,13 @@ impl Sync<'_> {
         for set in old {
             let healthy = available(set);
             let excess = (size(set) - healthy).min(room - scaled);
-            if size(set) > 0 && excess > 0 {
-                if let Some(set) = self.resize(world, set, size(set) - excess) {
-                    scaled += excess;
-                    current.push(set);
-                    continue;
-                }
+            if size(set) > 0
+                && excess > 0
+                && let Some(set) = self.resize(world, set, size(set) - excess)
+            {
+                scaled += excess;
+                current.push(set);
+                continue;
             }
             current.push(Arc::clone(set));
         }

@@ -68,7 +68,7 @@ impl Sync<'_> {
         let (surge, _) = self.bounds();
         let allowed = if self.replicas() > 0 { self.replicas() + surge } else { 0 };
         let mut rest = allowed - active.iter().map(|set| size(set)).sum::<i64>();
-        active.sort_by(|a, b| size(b).cmp(&size(a)));
+        active.sort_by_key(|set| std::cmp::Reverse(size(set)));
         if rest > 0 {
             // Newer ones first among equals when growing.
             active.sort_by(|a, b| {

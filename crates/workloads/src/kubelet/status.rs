@@ -64,12 +64,8 @@ impl Worker {
     fn conditions(&self, context: &Context<'_>, current: &Value, phase: &str, generation: i64) -> Value {
         let now = seconds(context.world.now());
         let over = matches!(phase, "Succeeded" | "Failed");
-        let unready: Vec<&str> = self
-            .units
-            .iter()
-            .filter(|u| u.kind == Kind::App && !u.ready || u.kind == Kind::Sidecar && !u.ready)
-            .map(|u| u.name.as_str())
-            .collect();
+        let unready: Vec<&str> =
+            self.units.iter().filter(|u| u.kind != Kind::Init && !u.ready).map(|u| u.name.as_str()).collect();
         let incomplete: Vec<&str> = self
             .units
             .iter()

@@ -107,9 +107,8 @@ impl Worker {
     pub(super) fn work(&mut self, context: &mut Context<'_>) {
         while self.current.is_none() {
             let Some(job) = self.jobs.pop_front() else { return self.end_sync(context) };
-            match self.begin(context, &job) {
-                Some(pause) => self.current = Some((job, after(context.now(), pause))),
-                None => {}
+            if let Some(pause) = self.begin(context, &job) {
+                self.current = Some((job, after(context.now(), pause)))
             }
         }
     }

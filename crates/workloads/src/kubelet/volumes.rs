@@ -25,13 +25,13 @@ impl Worker {
     /// The files of a volume by relative path.
     fn content(&self, context: &Context<'_>, volume: &Value) -> Result<Found, String> {
         if let Some(source) = volume.get("configMap") {
-            return self.from_object(context, source, text(source, "/name"), false);
+            return self.object_files(context, source, text(source, "/name"), false);
         }
         if let Some(source) = volume.get("secret") {
-            return self.from_object(context, source, text(source, "/secretName"), true);
+            return self.object_files(context, source, text(source, "/secretName"), true);
         }
         if let Some(source) = volume.get("downwardAPI") {
-            return Ok(self.from_fields(context, source));
+            return Ok(self.field_files(context, source));
         }
         let mut found = Found::new();
         for source in items(volume, "/projected/sources") {
@@ -40,14 +40,14 @@ impl Worker {
                 if text(map, "/name") == "kube-root-ca.crt" {
                     found.push(("ca.crt".to_owned(), "-----BEGIN CERTIFICATE-----\n".to_owned()));
                 } else {
-                    found.extend(self.from_object(context, map, text(map, "/name"), false)?);
+                    found.extend(self.object_files(context, map, text(map, "/name"), false)?);
                 }
             }
             if let Some(secret) = source.get("secret") {
-                found.extend(self.from_object(context, secret, text(secret, "/name"), true)?);
+                found.extend(self.object_files(context, secret, text(secret, "/name"), true)?);
             }
             if let Some(fields) = source.get("downwardAPI") {
-                found.extend(self.from_fields(context, fields));
+                found.extend(self.field_files(context, fields));
             }
             if let Some(token) = source.get("serviceAccountToken") {
                 found.push((text(token, "/path").to_owned(), "token".to_owned()));
@@ -56,7 +56,7 @@ impl Worker {
         Ok(found)
     }
 
-    fn from_object(&self, context: &Context<'_>, source: &Value, wanted: &str, secret: bool) -> Result<Found, String> {
+    fn object_files(&self, context: &Context<'_>, source: &Value, wanted: &str, secret: bool) -> Result<Found, String> {
         let optional = truth(source, "/optional");
         let resource = if secret { &SECRETS } else { &CONFIG_MAPS };
         let Some(object) = context.world.get(resource, namespace(&self.pod), wanted) else {
@@ -81,7 +81,7 @@ impl Worker {
         Ok(found)
     }
 
-    fn from_fields(&self, context: &Context<'_>, source: &Value) -> Found {
+    fn field_files(&self, context: &Context<'_>, source: &Value) -> Found {
         items(source, "/items")
             .iter()
             .map(|item| (text(item, "/path").to_owned(), self.field(context, text(item, "/fieldRef/fieldPath"))))
@@ -89,6 +89,7 @@ impl Worker {
     }
 
     /// Files and directories that a container sees through its mounts.
+    #[allow(clippy::type_complexity, reason = "path, content, read-only; directories")]
     pub(super) fn mounted(&self, context: &Context<'_>, index: usize) -> (Vec<(String, Vec<u8>, bool)>, Vec<String>) {
         let (mut files, mut directories) = (Vec::new(), Vec::new());
         for mount in items(&self.units[index].spec, "/volumeMounts") {
