@@ -11,7 +11,8 @@ use cluster::Cluster;
 use gate::{Endpoint, Gate, GateConfig, Policy, Power, default_grants};
 use jiff::Timestamp;
 use judge::{Checks, Observer};
-use kube::api::{Api, DeleteParams, DynamicObject};
+use kube::api::DeleteParams;
+use kube::runtime::wait::{await_condition, conditions};
 use model::{Leak, Party, Witness, WitnessKind};
 use plugin::{Call, Plugin, PluginError, ScriptRunner};
 use serde_json::{Value, json};
@@ -273,23 +274,19 @@ impl Scene {
 
     async fn try_remove_namespace(&self) -> Result<(), String> {
         let api = self.host.api("v1", "Namespace", None).await.map_err(|error| error.to_string())?;
+        let found = api.get_opt(&self.namespace).await.map_err(|error| format!("it could not be read: {error}"))?;
+        let Some(uid) = found.and_then(|namespace| namespace.metadata.uid) else { return Ok(()) };
         match api.delete(&self.namespace, &DeleteParams::default()).await {
             Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
             Err(error) => return Err(format!("it could not be deleted: {error}")),
             Ok(_) => {}
         }
-        clock::run_until(&self.clock, NAMESPACE_GONE, self.namespace_gone(&api))
-            .await
-            .map_err(|_| format!("still there after {} s of cluster time", NAMESPACE_GONE.as_secs()))
-    }
-
-    async fn namespace_gone(&self, api: &Api<DynamicObject>) {
-        loop {
-            if matches!(api.get_opt(&self.namespace).await, Ok(None)) {
-                return;
-            }
-            let next = self.clock.now().checked_add(Duration::from_secs(1)).unwrap_or(Timestamp::MAX);
-            self.clock.sleep_until(next).await;
+        // A watch, not a poll: while a poll is on its way, a cluster that hurries would run on.
+        let gone = await_condition(api, &self.namespace, conditions::is_deleted(&uid));
+        match clock::run_until(&self.clock, NAMESPACE_GONE, gone).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(format!("its end could not be watched: {error}")),
+            Err(_) => Err(format!("still there after {} s of cluster time", NAMESPACE_GONE.as_secs())),
         }
     }
 
