@@ -20,7 +20,7 @@ pub(crate) fn listeners(terminal: Terminal, follow: bool) -> Vec<Box<dyn Listene
         Terminal { quiet: true, .. } => {}
         // A redrawn line and streaming logs would overwrite each other.
         Terminal { live: true, verbose: 0, .. } if !follow => listeners.push(Box::new(Live::new(terminal))),
-        _ => listeners.push(Box::new(Plain { terminal, finished: 0, total: 0 })),
+        _ => listeners.push(Box::new(Plain { terminal })),
     }
     listeners
 }
@@ -28,15 +28,12 @@ pub(crate) fn listeners(terminal: Terminal, follow: bool) -> Vec<Box<dyn Listene
 /// One line for each finished case; with `-v` the phases too.
 struct Plain {
     terminal: Terminal,
-    finished: u64,
-    total: u64,
 }
 
 impl Listener for Plain {
     fn event(&mut self, event: &Event) {
         match &event.event {
             EventKind::RunStarted { total, dir, .. } => {
-                self.total = *total;
                 complain(&format!("Running {total} cases, results in {dir}"));
             }
             EventKind::PhaseFinished { phase, result, duration_ms, message } if self.terminal.verbose > 0 => {
@@ -49,9 +46,6 @@ impl Listener for Plain {
                     complain(&line);
                 }
             }
-        }
-        if let EventKind::CaseFinished { finished, .. } = event.event {
-            self.finished = finished;
         }
     }
 }
@@ -82,7 +76,6 @@ struct Live {
     bar: ProgressBar,
     running: VecDeque<CaseId>,
     phase: &'static str,
-    counted: String,
 }
 
 impl Live {
@@ -93,13 +86,13 @@ impl Live {
             bar.set_style(style.tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ "));
         }
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { terminal, bar, running: VecDeque::new(), phase: "", counted: String::new() }
+        Self { terminal, bar, running: VecDeque::new(), phase: "" }
     }
 
     fn draw(&self) {
         let case = self.running.front().map_or("", CaseId::as_str);
         let separator = if self.phase.is_empty() { "" } else { " · " };
-        self.bar.set_message(format!("{case}{separator}{}{}", self.phase, self.counted));
+        self.bar.set_message(format!("{case}{separator}{}", self.phase));
     }
 }
 
