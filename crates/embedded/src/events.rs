@@ -142,7 +142,7 @@ impl State {
         }
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": event_name(regarding, now), "namespace": namespace},
+            "metadata": {"name": self.event_name(&namespace, regarding, now), "namespace": namespace},
             "involvedObject": reference(regarding, occurrence.field_path.as_deref()),
             "reason": occurrence.reason, "message": message, "type": kind,
             "source": if host.is_empty() {
@@ -194,7 +194,7 @@ impl State {
         let host = occurrence.host.unwrap_or("node-1");
         let event = json!({
             "apiVersion": "v1", "kind": "Event",
-            "metadata": {"name": event_name(regarding, now), "namespace": namespace},
+            "metadata": {"name": self.event_name(namespace, regarding, now), "namespace": namespace},
             "involvedObject": reference(regarding, occurrence.field_path.as_deref()),
             "reason": occurrence.reason, "message": occurrence.message, "source": {},
             "type": if occurrence.warning { "Warning" } else { "Normal" },
@@ -204,6 +204,19 @@ impl State {
         });
         if let Some(name) = self.write_event(namespace, event, occurrence.component) {
             self.events.known.insert(key, Known { name, count: 1, last: now });
+        }
+    }
+
+    /// `crash.18e9f49c3e364051`: the time in nanoseconds, in hexadecimal. Here several Events about one object may come
+    /// in one instant; the next free nanosecond keeps their names apart.
+    fn event_name(&self, namespace: &str, regarding: &Value, now: Timestamp) -> String {
+        let mut nanosecond = now.as_nanosecond();
+        loop {
+            let name = format!("{}.{nanosecond:x}", object::name(regarding));
+            if self.store.get(&resources::EVENTS, namespace, &name).is_none() {
+                return name;
+            }
+            nanosecond += 1;
         }
     }
 
@@ -247,7 +260,3 @@ impl State {
     }
 }
 
-/// `crash.18e9f49c3e364051`: the time in nanoseconds, in hexadecimal.
-fn event_name(regarding: &Value, now: Timestamp) -> String {
-    format!("{}.{:x}", object::name(regarding), now.as_nanosecond())
-}
