@@ -16,7 +16,7 @@ use crate::write::Write;
 /// Where the account's token is mounted.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value, how: &Write) -> Result<(), ApiError> {
+pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value) -> Result<(), ApiError> {
     terminating_namespace(state, info, object)?;
     match (info.resource.group, info.resource.plural) {
         ("", "pods") => {
@@ -27,10 +27,9 @@ pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value,
         }
         ("", "services") => addresses(state, info, object)?,
         ("batch", "jobs") => job_labels(object),
-        ("", "serviceaccounts" | "secrets" | "configmaps") | ("apps" | "", _) => {}
         _ => {}
     }
-    crate::quota::check(state, info, object, how)
+    crate::quota::check(state, info, object)
 }
 
 pub(crate) fn on_update(
@@ -40,7 +39,6 @@ pub(crate) fn on_update(
     new: &mut Value,
     how: &Write,
 ) -> Result<(), ApiError> {
-    let _ = how;
     if info.resource.group.is_empty() && info.resource.plural == "services" && how.subresource.is_empty() {
         // What was given once stays when the client leaves it out.
         let kind = object::text(new, &["spec", "type"]).to_owned();
@@ -312,10 +310,7 @@ fn limit_ranges(state: &State, info: &Info, pod: &mut Value) -> Result<(), ApiEr
             }
         }
     }
-    let class = json!(null);
-    if let Some(status) = pod.get_mut("status").and_then(Value::as_object_mut) {
-        status.insert("qosClass".into(), class);
-    }
+    // The class follows from what has just been filled in.
     if let Value::Object(status) = &mut pod["status"] {
         status.remove("qosClass");
     }

@@ -169,14 +169,12 @@ fn check_preconditions(info: &Info, old: &Value, how: &DeleteHow) -> Result<(), 
 fn add_propagation(object: &mut Value, how: &DeleteHow) {
     let Some(policy) = how.propagation.as_deref() else { return };
     let mut finalizers: Vec<Value> = object::list(object, &["metadata", "finalizers"]).to_vec();
-    let already_deleting = object::is_deleting(object);
     finalizers.retain(|finalizer| finalizer != ORPHAN && finalizer != FOREGROUND);
     match policy {
         "Orphan" => finalizers.push(json!(ORPHAN)),
         "Foreground" => finalizers.push(json!(FOREGROUND)),
         _ => {}
     }
-    let _ = already_deleting;
     let metadata = object::metadata(object);
     if finalizers.is_empty() {
         metadata.remove("finalizers");

@@ -11,14 +11,13 @@ use crate::error::ApiError;
 use crate::object;
 use crate::registry::Info;
 use crate::state::State;
-use crate::write::Write;
 
 type Usage = BTreeMap<String, i128>;
 
 const ONE: i128 = 1_000_000_000;
 
 /// Refuses what would exceed a quota.
-pub(crate) fn check(state: &State, info: &Arc<Info>, object: &Value, _how: &Write) -> Result<(), ApiError> {
+pub(crate) fn check(state: &State, info: &Arc<Info>, object: &Value) -> Result<(), ApiError> {
     let namespace = object::namespace(object);
     if namespace.is_empty() {
         return Ok(());

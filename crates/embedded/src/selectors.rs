@@ -160,14 +160,11 @@ impl FieldSelector {
                 return Err(ApiError::bad_request(format!("invalid selector: '{text}'; can't understand '{part}'")));
             };
             if !is_supported(info, path) {
-                let version = info.resource.api_version();
-                let kind = info.resource.kind;
                 let why = if is_builtin_message(info) {
                     format!("\"{path}\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"")
                 } else {
                     format!("field label not supported: {path}")
                 };
-                let _ = (version, kind);
                 return Err(ApiError::bad_request(why));
             }
             tests.push((path.to_owned(), equal, value.to_owned()));

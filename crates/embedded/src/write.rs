@@ -97,7 +97,7 @@ impl State {
             let writer = Writer { manager: &how.manager, subresource: "", now: self.now() };
             track(info, None, &mut object, &writer);
         }
-        admission::on_create(self, info, &mut object, how)?;
+        admission::on_create(self, info, &mut object)?;
         let name = object::name(&object).to_owned();
         let causes = validation::on_create(info, &object);
         if !causes.is_empty() {

@@ -76,14 +76,14 @@ impl Quantity {
         if self.form == Form::Binary && nanos >= 1024 * nano {
             let mut whole = nanos.div_ceil(nano);
             let mut steps = 0;
-            while whole % 1024 == 0 && steps < 6 {
+            while whole.is_multiple_of(1024) && steps < 6 {
                 whole /= 1024;
                 steps += 1;
             }
             return format!("{sign}{whole}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][steps]);
         }
         let (mut amount, mut power) = (nanos, -9i32);
-        while amount % 1000 == 0 && power < 18 {
+        while amount.is_multiple_of(1000) && power < 18 {
             amount /= 1000;
             power += 3;
         }

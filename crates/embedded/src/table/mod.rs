@@ -73,10 +73,11 @@ pub(crate) fn of(
 
 fn row(state: &State, info: &Info, object: &Value, version: &str, include: &str) -> Value {
     let mut row = json!({"cells": cells::of(info, object, state.now())});
-    if info.resource.plural == "pods" && info.resource.group.is_empty() {
-        if let Some(condition) = pods::completed(object) {
-            row["conditions"] = json!([condition]);
-        }
+    if info.resource.plural == "pods"
+        && info.resource.group.is_empty()
+        && let Some(condition) = pods::completed(object)
+    {
+        row["conditions"] = json!([condition]);
     }
     row["object"] = match include {
         "None" => Value::Null,

@@ -22,10 +22,8 @@ pub(crate) fn on_update(info: &Info, old: &Value, new: &Value, subresource: &str
         ("apps", "deployments" | "replicasets" | "daemonsets") => selector(old, new, &mut causes),
         ("apps", "statefulsets") => stateful_set(old, new, &mut causes),
         ("batch", "jobs") => job(old, new, &mut causes),
-        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => {
-            if old["roleRef"] != new["roleRef"] {
-                causes.push(Cause::invalid("roleRef", &new["roleRef"], "cannot change roleRef"));
-            }
+        ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") if old["roleRef"] != new["roleRef"] => {
+            causes.push(Cause::invalid("roleRef", &new["roleRef"], "cannot change roleRef"));
         }
         ("storage.k8s.io", "storageclasses") => {
             if old["parameters"] != new["parameters"] {
@@ -35,10 +33,8 @@ pub(crate) fn on_update(info: &Info, old: &Value, new: &Value, subresource: &str
                 causes.push(Cause::forbidden("provisioner", "updates to provisioner are forbidden."));
             }
         }
-        ("scheduling.k8s.io", "priorityclasses") => {
-            if old["value"] != new["value"] {
-                causes.push(Cause::forbidden("value", "may not be changed in an update."));
-            }
+        ("scheduling.k8s.io", "priorityclasses") if old["value"] != new["value"] => {
+            causes.push(Cause::forbidden("value", "may not be changed in an update."));
         }
         _ => {}
     }
