@@ -86,27 +86,35 @@ fn list<T>(
     let Some(at) = fields.required(key) else { return found };
     let Some(items) = at.nonempty_list(&format!("at least one {what}")) else { return found };
     found.complete = !items.is_empty();
-    let mut lines: HashMap<Id, usize> = HashMap::new();
+    let mut lines: HashMap<String, usize> = HashMap::new();
     for item in &items {
-        let Some(value) = read(item) else {
-            found.complete = false;
+        let value = read(item);
+        found.complete &= value.is_some();
+        // What is wrong otherwise may be here twice all the same: all errors are told at once.
+        let Some(written) = value.as_ref().map(|value| name(value).to_string()).or_else(|| written_name(item)) else {
             continue;
         };
-        let line = item.source().location(item.span().start).0;
-        if let Some(first) = lines.get(name(&value)) {
+        if let Some(first) = lines.get(&written) {
             let help = match what {
                 "cluster" => "give each an id of its own".to_owned(),
-                _ => format!("to use one twice, tell them apart: `{{id: …, name: {}-2}}`", name(&value)),
+                _ => format!("to use one twice, tell them apart: `{{id: …, name: {written}-2}}`"),
             };
-            let message = format!("{what} `{}` is here twice; it is first on line {first}", name(&value));
+            let message = format!("{what} `{written}` is here twice; it is first on line {first}");
             item.error_with_help::<()>(message, help);
             found.complete = false;
             continue;
         }
-        lines.insert(name(&value).clone(), line);
-        found.items.push(value);
+        lines.insert(written, item.source().location(item.span().start).0);
+        found.items.extend(value);
     }
     found
+}
+
+/// The name that stands there, of an item that could not be read.
+fn written_name(item: &At<'_>) -> Option<String> {
+    let value = item.node().to_json();
+    let name = [&value, &value["name"], &value["id"]].into_iter().find_map(|name| name.as_str());
+    name.map(str::to_owned)
 }
 
 fn cluster(at: &At<'_>, known: &Known) -> Option<ClusterSpec> {

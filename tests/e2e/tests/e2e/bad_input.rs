@@ -2,7 +2,7 @@
 
 use e2e::Sandbox;
 
-/// Each line that says `# N` has an error in that line; all of them must be named.
+/// Six errors, one of them in what is wrong already.
 const WRONG: &str = "\
 name: wrong
 clusters:
@@ -29,7 +29,7 @@ fn a_wrong_matrix_is_refused_with_all_its_errors() {
             ("m.yaml:6:", "oom-killed"),
             ("m.yaml:8:", "triage"),
             ("m.yaml:9:", "objective"),
-            ("m.yaml:10:", "repeats"),
+            ("m.yaml:10:", "whole number"),
         ] {
             assert!(text.contains(place), "{command}: {place} in\n{text}");
             assert!(text.contains(word), "{command}: {word} in\n{text}");
