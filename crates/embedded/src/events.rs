@@ -259,4 +259,3 @@ impl State {
         self.events.forget_before(oldest);
     }
 }
-
