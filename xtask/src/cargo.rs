@@ -17,7 +17,19 @@ pub(crate) fn root() -> PathBuf {
 /// The cargo that runs us, in the repository.
 pub(crate) fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo")));
-    command.current_dir(root());
+    forget_package(&mut command).current_dir(root());
+    command
+}
+
+/// Takes away what `cargo run` tells a program about its package. Build scripts (ring's) look at these variables: with
+/// ours in them, every change between `cargo xtask` and plain cargo would compile ring and all that stands on it anew.
+pub(crate) fn forget_package(command: &mut Command) -> &mut Command {
+    let about_us = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for (name, _) in std::env::vars_os() {
+        if name.to_str().is_some_and(about_us) {
+            command.env_remove(name);
+        }
+    }
     command
 }
 

@@ -27,7 +27,7 @@ pub(crate) fn setup() -> Outcome {
 pub(crate) fn quickstart() -> Outcome {
     set_up_build()?;
     cargo::build("harness-cli")?;
-    let mut command = Command::new(cargo::built("harness-cli"));
+    let mut command = built("harness-cli");
     program::run(command.current_dir(cargo::root()).args(["run", "matrices/quickstart.yaml"]))
 }
 
@@ -42,7 +42,8 @@ pub(crate) fn test() -> Outcome {
         Some(path) => command.env("HARNESS_TEST_KUBECTL", path).env("PATH", with_first(path)?),
         None => command.env_remove("HARNESS_TEST_KUBECTL"),
     };
-    program::run(&mut command)
+    program::run(&mut command)?;
+    program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))
 }
 
 /// Format, clippy, cargo-deny.
@@ -64,14 +65,20 @@ pub(crate) fn bench(args: &[OsString]) -> Outcome {
     // The benchmarks start harness-cli as a whole process too.
     cargo::build("harness-cli")?;
     cargo::build("bench")?;
-    program::run(Command::new(cargo::built("bench")).current_dir(cargo::root()).args(args))
+    program::run(built("bench").current_dir(cargo::root()).args(args))
 }
 
 /// Runs harness-cli where the caller is.
 pub(crate) fn harness(args: &[OsString]) -> Outcome {
     set_up_build()?;
     cargo::build("harness-cli")?;
-    program::run(Command::new(cargo::built("harness-cli")).args(args))
+    program::run(built("harness-cli").args(args))
+}
+
+fn built(bin: &str) -> Command {
+    let mut command = Command::new(cargo::built(bin));
+    cargo::forget_package(&mut command);
+    command
 }
 
 fn set_up_build() -> Outcome {
