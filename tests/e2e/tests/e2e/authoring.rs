@@ -5,28 +5,20 @@ use e2e::{Sandbox, kubectl_or_skip};
 fn new_build_inspect_run(lang: &str) {
     let sandbox = Sandbox::new();
     sandbox.harness(&["failures", "new", "demo", "--lang", lang]).expect(0);
-    let folder =
-        ["failures/demo", "demo"].into_iter().find(|dir| sandbox.path().join(dir).join("metadata.yaml").exists());
-    let folder = folder.unwrap_or_else(|| panic!("`failures new` says where the failure lies"));
-    sandbox.harness(&["failures", "build", folder]).expect(0);
-    let wasm = format!("{folder}/demo.wasm");
-    if sandbox.path().join(&wasm).exists() {
-        let inspected = sandbox.harness(&["failures", "inspect", &wasm, "--format", "json"]).expect(0).json();
-        assert!(inspected["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{inspected}");
-        let text = sandbox.harness(&["failures", "inspect", &wasm]).expect(0).stdout;
-        assert!(text.contains("demo") && !text.contains("wasi:"), "{text}");
-    } else {
-        assert_ne!(lang, "rust", "a component is built");
-    }
-    let parent = folder.strip_suffix("demo").unwrap_or(".");
-    let parent = if parent.is_empty() { "." } else { parent };
-    let args = ["--failures-dir", parent, "failures", "run", "demo", "--hold", "0s"];
-    sandbox.harness(&args).expect(0);
+    let folder = "failures/demo";
+    assert!(sandbox.path().join(folder).join("metadata.yaml").exists());
+    let built = sandbox.harness(&["failures", "build", folder]).expect(0).stdout;
+    let wasm = built.lines().next().expect("`failures build` prints the path of the file");
+    let inspected = sandbox.harness(&["failures", "inspect", wasm, "--format", "json"]).expect(0).json();
+    assert!(inspected["digest"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{inspected}");
+    let text = sandbox.harness(&["failures", "inspect", wasm]).expect(0).stdout;
+    assert!(text.starts_with("demo ") && !text.contains("wasi:"), "{text}");
+    sandbox.harness(&["failures", "run", "demo", "--hold", "0s"]).expect(0);
     sandbox.write(
         "m.yaml",
         "name: own\nclusters: [{id: local, provisioner: embedded}]\nfailures: [demo]\nagents: [triage]\nobjective: diagnose\n",
     );
-    sandbox.harness(&["--failures-dir", parent, "run", "m.yaml"]).expect(0);
+    sandbox.harness(&["run", "m.yaml"]).expect(0);
     sandbox.assert_nothing_left();
 }
 
