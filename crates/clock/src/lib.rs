@@ -1,6 +1,8 @@
 //! Cluster time. A cluster of flesh runs on the wall clock; the embedded one has a clock of its own that may hurry.
 //! Everything that waits for a cluster waits through [`Clock`]; nothing here knows what is waited for.
 
+mod busy;
+
 use std::fmt::Debug;
 use std::future::Future;
 use std::pin::pin;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use futures::future::{BoxFuture, Either, FutureExt, select};
 use jiff::Timestamp;
+
+pub use busy::Busy;
 
 /// The time of one cluster.
 pub trait Clock: Debug + Send + Sync + 'static {
@@ -21,6 +25,12 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// While the guard lives, cluster time may jump to the next timer whenever nothing else is pending.
     /// On a clock that cannot hurry the guard does nothing.
     fn hurry(&self) -> HurryGuard;
+
+    /// The same, on behalf of `work`: while it is about to go on, nothing jumps.
+    fn hurry_for(&self, work: &Arc<Busy>) -> HurryGuard {
+        let _ = work;
+        self.hurry()
+    }
 
     /// Brings cluster time to wall time and keeps it there, running 1:1, while the guard lives. Hurrying is suspended.
     fn keep_wall_time(&self) -> BoxFuture<'static, WallGuard>;
@@ -81,8 +91,9 @@ pub struct Elapsed;
 pub async fn run_until<T>(clock: &Arc<dyn Clock>, max: Duration, work: impl Future<Output = T>) -> Result<T, Elapsed> {
     let deadline = clock.now().checked_add(max).unwrap_or(Timestamp::MAX);
     let timer = clock.sleep_until(deadline);
-    let _hurry = clock.hurry();
-    let work = pin!(work);
+    let busy = Arc::new(Busy::default());
+    let _hurry = clock.hurry_for(&busy);
+    let work = pin!(busy::watched(work, busy));
     match select(work, timer).await {
         Either::Left((value, _)) => Ok(value),
         // Both may be ready at once: work that is done counts, whatever the clock says.

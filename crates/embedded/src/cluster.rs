@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     /// Requests that are not answered yet.
     in_flight: AtomicUsize,
     pub(crate) drive: Drive,
+    /// The runtime of whoever uses the cluster.
+    pub(crate) host: tokio::runtime::Handle,
 }
 
 impl Shared {
@@ -105,8 +107,9 @@ impl Cluster {
             notify: Notify::new(),
             in_flight: AtomicUsize::new(0),
             drive: Drive::default(),
+            host: tokio::runtime::Handle::current(),
         });
-        let driver = tokio::spawn(crate::driver::run(Arc::clone(&shared)));
+        let driver = crate::driver::thread().spawn(crate::driver::run(Arc::clone(&shared)));
         Self {
             shared: Arc::clone(&shared),
             _life: Arc::new(Life { driver: driver.abort_handle(), shared: Arc::clone(&shared) }),

@@ -3,26 +3,29 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use clock::{Clock, HurryGuard, WallGuard};
+use clock::{Busy, Clock, HurryGuard, WallGuard};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use crate::cluster::Shared;
 use crate::time::Slept;
 
-/// How often other tasks are let run before time jumps: what they have just been given may lead to a request.
-const YIELDS: usize = 8;
-/// How long nothing must have happened, on the wall, before time jumps.
-const QUIET: Duration = Duration::from_micros(150);
-/// While something is pending, it is looked again so often.
-const PATIENCE: Duration = Duration::from_millis(2);
+/// Between two looks while something is pending.
+const LOOK: Duration = Duration::from_micros(30);
+/// After so many looks the driver lets other clusters' drivers go on.
+const LOOKS: usize = 30;
+/// While something stays pending, it is looked again so often.
+const PATIENCE: Duration = Duration::from_millis(1);
+/// A runtime that other work keeps busy holds time up for so long and no longer: what pends here is told otherwise.
+const OTHERS: Duration = Duration::from_millis(5);
 /// The longest sleep of the driver: the wall's clock may be set.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -34,6 +37,10 @@ pub(crate) struct Drive {
     external: AtomicUsize,
     activity: AtomicU64,
     at_wall: watch::Sender<bool>,
+    /// What hurries, as far as it tells whether it is busy.
+    works: Mutex<Vec<Weak<Busy>>>,
+    /// The count of `activity` that was last seen, and when it or something pending was.
+    last: Mutex<(u64, Instant)>,
 }
 
 impl Default for Drive {
@@ -44,6 +51,8 @@ impl Default for Drive {
             external: AtomicUsize::new(0),
             activity: AtomicU64::new(0),
             at_wall: watch::Sender::new(false),
+            works: Mutex::default(),
+            last: Mutex::new((0, Instant::now())),
         }
     }
 }
@@ -55,6 +64,22 @@ impl Drive {
 
     fn activity(&self) -> u64 {
         self.activity.load(Ordering::Acquire)
+    }
+
+    fn someone_is_busy(&self) -> bool {
+        let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
+        works.retain(|work| work.strong_count() > 0);
+        works.iter().filter_map(Weak::upgrade).any(|work| work.is())
+    }
+
+    /// For how long nothing has pended or happened here; none while something pends.
+    fn quiet(&self, pending: bool) -> Option<Duration> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let activity = self.activity();
+        if pending || last.0 != activity {
+            *last = (activity, Instant::now());
+        }
+        (!pending).then(|| last.1.elapsed())
     }
 
     /// Someone waits for time to come to the wall.
@@ -121,7 +146,7 @@ pub(crate) async fn run(alive: Arc<Shared>) {
         let step = if alive.drive.wants_wall() {
             catch_up(&alive)
         } else if alive.drive.may_hurry() {
-            hurry(&alive).await
+            hurry(&alive)
         } else {
             Step::Wait(run_due(&alive))
         };
@@ -162,24 +187,22 @@ fn catch_up(shared: &Arc<Shared>) -> Step {
     Step::Moved
 }
 
-/// Jumps to the next timer if nothing pends.
-async fn hurry(shared: &Arc<Shared>) -> Step {
-    let before = shared.drive.activity();
-    if is_pending(shared) {
-        return Step::Pending;
-    }
-    let quiet_since = std::time::Instant::now();
-    loop {
-        for _ in 0..YIELDS {
-            tokio::task::yield_now().await;
-        }
-        if shared.drive.activity() != before || is_pending(shared) || !shared.drive.may_hurry() {
+/// Jumps to the next timer if nothing pends, here or in the runtime that the cluster was started in.
+fn hurry(shared: &Arc<Shared>) -> Step {
+    for _ in 0..LOOKS {
+        if !shared.drive.may_hurry() {
             return Step::Moved;
         }
-        if quiet_since.elapsed() >= QUIET {
-            break;
+        let quiet = shared.drive.quiet(is_pending(shared));
+        if quiet.is_some_and(|quiet| is_idle(&shared.host) || quiet >= OTHERS) {
+            return jump(shared);
         }
+        std::thread::sleep(LOOK);
     }
+    Step::Pending
+}
+
+fn jump(shared: &Arc<Shared>) -> Step {
     let mut state = shared.lock();
     let Some(next) = state.timers.next_at() else { return Step::Wait(LONGEST) };
     if next > state.time.running() {
@@ -190,11 +213,37 @@ async fn hurry(shared: &Arc<Shared>) -> Step {
 }
 
 fn is_pending(shared: &Arc<Shared>) -> bool {
-    if shared.in_flight() > 0 {
+    if shared.in_flight() > 0 || shared.drive.someone_is_busy() {
         return true;
     }
     let state = shared.lock();
     state.is_dirty() || state.watchers.any_behind() || state.timers.sleeper_pending()
+}
+
+/// True when every worker of the runtime is parked and no task waits for one: nothing that has been woken has yet to run.
+fn is_idle(host: &Handle) -> bool {
+    let metrics = host.metrics();
+    // An odd count is that of a parked worker.
+    let parks = || (0..metrics.num_workers()).map(|worker| metrics.worker_park_unpark_count(worker));
+    let before: Vec<u64> = parks().collect();
+    before.iter().all(|count| count % 2 == 1) && metrics.global_queue_depth() == 0 && parks().eq(before)
+}
+
+/// Where the drivers of all clusters run: a thread of their own, so that they do not count as work of the runtimes that
+/// they watch.
+pub(crate) fn thread() -> &'static Handle {
+    static THREAD: OnceLock<Handle> = OnceLock::new();
+    THREAD.get_or_init(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        // Without memory for a timer wheel there is no cluster and nothing to fall back on.
+        let runtime = runtime.expect("a runtime without I/O needs no resource that could be missing");
+        let handle = runtime.handle().clone();
+        std::thread::Builder::new()
+            .name("cluster-time".into())
+            .spawn(move || runtime.block_on(std::future::pending::<()>()))
+            .expect("a thread can be started at the first use of a cluster");
+        handle
+    })
 }
 
 /// The clock of one cluster.
@@ -255,6 +304,11 @@ impl Clock for ClusterClock {
 
     fn hurry(&self) -> HurryGuard {
         HurryGuard::new(Held::new(&self.shared, Holds::Hurry))
+    }
+
+    fn hurry_for(&self, work: &Arc<Busy>) -> HurryGuard {
+        self.shared.drive.works.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::downgrade(work));
+        self.hurry()
     }
 
     fn keep_wall_time(&self) -> BoxFuture<'static, WallGuard> {
