@@ -183,11 +183,10 @@ impl ReplicaSets {
                     self.pods.put(&pod);
                     say(world, set, false, "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
                 }
+                // In a namespace that ends every creation fails: nothing to say, nothing to try again.
+                Err(refusal) if refusal.message.contains("being terminated") => return None,
                 Err(refusal) => {
-                    // In a namespace that ends there is nothing to say or to retry soon.
-                    if !refusal.message.contains("being terminated") {
-                        say(world, set, true, "FailedCreate", format!("Error creating: {}", refusal.message));
-                    }
+                    say(world, set, true, "FailedCreate", format!("Error creating: {}", refusal.message));
                     return Some(refusal.message);
                 }
             }
@@ -235,15 +234,14 @@ impl ReplicaSets {
             }
         }
         if let Some(message) = failure {
-            let old = condition(&current, "ReplicaFailure");
-            let at = old.map_or_else(|| seconds(now), |c| text(c, "/lastTransitionTime").to_owned());
-            put(
-                &mut status,
-                &["conditions"],
-                json!([{
-                    "type": "ReplicaFailure", "status": "True", "lastTransitionTime": at, "reason": "FailedCreate", "message": message,
-                }]),
-            );
+            // Only the first failure is told: each names another pod, and every change of status is a reason to try again.
+            let failed = condition(&current, "ReplicaFailure").cloned().unwrap_or_else(|| {
+                json!({
+                    "type": "ReplicaFailure", "status": "True", "lastTransitionTime": seconds(now),
+                    "reason": "FailedCreate", "message": message,
+                })
+            });
+            put(&mut status, &["conditions"], json!([failed]));
         }
         if current.get("status") != Some(&status) {
             let mut changed = (*current).clone();
