@@ -70,7 +70,7 @@ fn fetch_in(scratch: &Path, destination: &Path) -> Result<(), String> {
     for dir in ["lists/partial", "cache/archives/partial"] {
         fs::create_dir_all(scratch.join(dir)).map_err(|error| format!("{}: {error}", scratch.display()))?;
     }
-    let sources = format!("deb [signed-by={KEYRING}] http://deb.debian.org/debian {SUITE} main\n");
+    let sources = format!("deb [signed-by={KEYRING}] {} {SUITE} main\n", archive()?);
     for (name, text) in [("sources.list", sources.as_str()), ("status", "")] {
         fs::write(scratch.join(name), text).map_err(|error| format!("{}: {error}", scratch.join(name).display()))?;
     }
@@ -94,6 +94,16 @@ fn fetch_in(scratch: &Path, destination: &Path) -> Result<(), String> {
     let dir = destination.parent().ok_or("no folder for kubectl")?;
     fs::create_dir_all(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     fs::rename(&kubectl, destination).map_err(|error| format!("{}: {error}", destination.display()))
+}
+
+/// The Debian archive that this system is installed from: a mirror holds every suite.
+fn archive() -> Result<String, String> {
+    let format = "$(COMPONENT) $(REPO_URI)";
+    let mut command = Command::new("apt-get");
+    let targets = program::output(command.args(["indextargets", "--format", format, "Created-By: Packages"]))?;
+    let main = targets.lines().filter_map(|line| line.strip_prefix("main "));
+    let archive = main.map(|uri| uri.trim().trim_end_matches('/')).find(|uri| uri.ends_with("/debian"));
+    archive.map(str::to_owned).ok_or_else(|| "the system's apt sources name no Debian archive".to_owned())
 }
 
 /// apt-get with sources, lists, cache and status of its own; the system's proxies and certificates stay in force.
