@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use catalog::{Failure, Implementation, Prerequisite, Resolved};
+use catalog::{Failure, Implementation, Origin, Prerequisite, Resolved};
 use clock::Clock;
 use cluster::Cluster;
-use gate::{Endpoint, Gate, GateConfig, Policy, Power, default_grants};
+use gate::{Endpoint, Gate, GateConfig, Hazard, Policy, Power, default_grants};
 use jiff::Timestamp;
 use judge::{Checks, Observer};
 use kube::api::DeleteParams;
@@ -98,6 +98,13 @@ impl Scene {
         let sink = Arc::new(move |record| sink.request(record));
         let gate = Gate::new(GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink));
         let granted = setting.grants.failure(failure.id().as_str(), &failure.digest, &cluster_name);
+        if needs_host_script(&failure) && !granted.allows(Hazard::HostScript) {
+            return Err(End::test(format!(
+                "failure `{}` was imported and runs a script on this machine: add `unsafe: [host-script]` to its entry in \
+                 the grants file, if you trust it",
+                failure.id()
+            )));
+        }
         let subject = format!("failure `{}`", failure.id());
         let plugin_policy = granted.effective(&resolved.capabilities, &namespace).with_subject(subject.clone());
         let in_case = Power { rules: default_grants().rules, hazards: plugin_policy.hazards().clone() };
@@ -306,6 +313,11 @@ impl Scene {
             deadline: CALL,
         }
     }
+}
+
+/// A script from a folder of one's own may run; one that came in a file from somebody else needs a grant.
+fn needs_host_script(failure: &Failure) -> bool {
+    matches!((&failure.implementation, &failure.origin), (Implementation::Script, Origin::Wasm(_)))
 }
 
 /// The names of the health checks that do not hold.
