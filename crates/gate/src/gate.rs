@@ -18,7 +18,12 @@ use crate::authority::Authority;
 use crate::forward::Upstream;
 use crate::in_flight::InFlight;
 use crate::record::{Entry, Sink};
-use crate::{Endpoint, Policy};
+use crate::{Endpoint, Journal, MemoryJournal, Policy};
+
+/// The label on everything that was made through a gate; its value is the name of the Lease of the run.
+pub const LABEL: &str = "run.k8s.local/id";
+/// The annotation of a create, by which its object is known when the answer was lost.
+pub const NONCE: &str = "run.k8s.local/rev";
 
 /// Bounds of what the gate takes.
 #[derive(Clone, Copy, Debug)]
@@ -46,14 +51,19 @@ pub struct GateConfig {
     pub case_namespace: String,
     /// Where records go.
     pub sink: Sink,
+    /// Where writes are kept before they are forwarded, so that they can be undone.
+    pub journal: Arc<dyn Journal>,
+    /// Value of the label [`LABEL`] on everything that is made through the gate: opaque, the same for every party.
+    pub label: String,
     /// Bounds.
     pub limits: Limits,
 }
 
 impl GateConfig {
-    /// With the default limits.
+    /// With the default limits and a journal in memory.
     pub fn new(upstream: Upstream, case_namespace: impl Into<String>, sink: Sink) -> Self {
-        Self { upstream, case_namespace: case_namespace.into(), sink, limits: Limits::default() }
+        let (case_namespace, journal) = (case_namespace.into(), Arc::new(MemoryJournal::default()));
+        Self { upstream, label: case_namespace.clone(), case_namespace, sink, journal, limits: Limits::default() }
     }
 }
 
@@ -96,6 +106,8 @@ impl fmt::Debug for Gate {
 pub(crate) struct Caller {
     pub(crate) party: Party,
     pub(crate) policy: Arc<Policy>,
+    /// Whether its writes are written down to be undone.
+    pub(crate) journaled: bool,
 }
 
 impl Gate {
@@ -111,7 +123,15 @@ impl Gate {
 
     /// The gate as a service, for those who bring their own client.
     pub fn service(&self, party: Party, policy: Arc<Policy>) -> GateService {
-        GateService { gate: self.clone(), caller: Arc::new(Caller { party, policy }) }
+        GateService { gate: self.clone(), caller: Arc::new(Caller { party, policy, journaled: true }) }
+    }
+
+    /// The harness's own client for putting back and for looking: it may everything, is recorded as the host, and what it
+    /// writes is not journaled. Must be called inside a tokio runtime.
+    pub fn keeper(&self) -> kube::Client {
+        let caller = Caller { party: Party::Host, policy: Arc::new(Policy::everything()), journaled: false };
+        let service = GateService { gate: self.clone(), caller: Arc::new(caller) };
+        kube::Client::new(service, self.config.case_namespace.clone())
     }
 
     /// A loopback TLS proxy with a token and a kubeconfig of its own. Must be called inside a tokio runtime.

@@ -4,6 +4,7 @@
 mod attributes;
 mod authority;
 mod body;
+mod crash;
 mod denial;
 mod field_selector;
 mod flow;
@@ -13,6 +14,7 @@ mod grants;
 mod grants_file;
 mod hazard;
 mod in_flight;
+mod journal;
 mod patch;
 mod policy;
 mod profile;
@@ -24,13 +26,15 @@ mod status;
 mod write;
 
 pub use attributes::{Attributes, BadRequest, MAX_PATH, MAX_QUERY, attributes};
+pub use crash::crash_point;
 pub use denial::{Denial, Lack, Missing};
 pub use forward::{Upstream, upstream};
-pub use gate::{Gate, GateConfig, GateError, GateService, Limits};
+pub use gate::{Gate, GateConfig, GateError, GateService, LABEL, Limits, NONCE};
 pub use grants::{
     AgentGrant, ClusterGrant, Executors, FailureGrant, Granted, Grants, NamedAccess, NoSuchAccess, grants_schema,
 };
 pub use hazard::{Hazard, UnknownHazard};
+pub use journal::{Entry, Intent, Journal, JournalError, MemoryJournal, ObjectKey, State};
 pub use policy::{Policy, Power, effective};
 pub use profile::{Access, UnknownAccess, default_grants};
 pub use proxy::Endpoint;

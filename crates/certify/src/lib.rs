@@ -1,0 +1,1 @@
+//! Whether a cluster is again as it was before a case.
