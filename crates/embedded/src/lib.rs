@@ -26,6 +26,7 @@ mod patch;
 mod podlog;
 mod quota;
 mod random;
+mod reading;
 mod registry;
 mod request;
 mod respond;
@@ -51,6 +52,7 @@ mod yaml;
 
 pub use body::Body;
 pub use cluster::{Cluster, Options};
+pub use reading::{Reading, reading};
 pub use serve::{ServeError, Server};
 
 /// Who asks. The server itself allows everything: what a caller may do is the gate's to decide.

@@ -64,6 +64,52 @@ pub(crate) fn parse_path(uri: &Uri) -> Path {
     Path::Resource(target)
 }
 
+/// What a request does, as [`crate::Reading::verb`] names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verb {
+    Get,
+    List,
+    Watch,
+    Create,
+    Update,
+    Patch,
+    Delete,
+    DeleteCollection,
+}
+
+impl Verb {
+    /// None when the path is not served with this method.
+    pub(crate) fn of(method: &Method, target: &Target, query: &Query) -> Option<Self> {
+        let named = target.name.is_some();
+        if target.watch {
+            return (method == Method::GET && target.subresource.is_none()).then_some(Self::Watch);
+        }
+        match method.as_str() {
+            "GET" | "HEAD" if named => Some(Self::Get),
+            "GET" if query.watches() => Some(Self::Watch),
+            "GET" | "HEAD" => Some(Self::List),
+            "POST" if named == target.subresource.is_some() => Some(Self::Create),
+            "PUT" if named => Some(Self::Update),
+            "PATCH" if named => Some(Self::Patch),
+            "DELETE" => Some(if named { Self::Delete } else { Self::DeleteCollection }),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Get => "get",
+            Self::List => "list",
+            Self::Watch => "watch",
+            Self::Create => "create",
+            Self::Update => "update",
+            Self::Patch => "patch",
+            Self::Delete => "delete",
+            Self::DeleteCollection => "deletecollection",
+        }
+    }
+}
+
 /// The query's parameters; of a repeated one the first counts.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Query(HashMap<String, Vec<String>>);
@@ -92,6 +138,11 @@ impl Query {
 
     pub(crate) fn flag(&self, key: &str) -> bool {
         matches!(self.get(key), Some("true" | "1" | "True" | "t" | "T"))
+    }
+
+    /// Whether a list is to be a watch: as the API server converts the parameter, anything but a clear no is yes.
+    pub(crate) fn watches(&self) -> bool {
+        self.get("watch").is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
     pub(crate) fn number(&self, key: &str) -> Option<i64> {

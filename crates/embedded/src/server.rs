@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Method, Response, header};
+use http::{HeaderMap, Response, header};
 
 use crate::body::Body;
 use crate::cluster::Shared;
 use crate::error::ApiError;
 use crate::registry::{Info, Storage};
-use crate::request::{Call, Path, Query, is_served, negotiate, parse_path};
+use crate::request::{Call, Path, Query, Verb, is_served, negotiate, parse_path};
 use crate::respond::{self, Answer};
 use crate::state::State;
 use crate::{Identity, discovery, listing, reviews, subresource, watch, writes};
@@ -69,18 +69,19 @@ fn dispatch(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Resp
     {
         return Err(ApiError::unknown_path());
     }
-    if target.subresource.is_some() {
+    if target.subresource.is_some() && !target.watch {
         return subresource::answer(shared, state, &info, call);
     }
-    match (&call.method, &target.name) {
-        (&Method::GET, _) if target.watch || call.query.flag("watch") => watch::start(shared, state, &info, call),
-        (&Method::GET | &Method::HEAD, Some(name)) => get(state, &info, call, name),
-        (&Method::GET | &Method::HEAD, None) => listing::list(state, &info, call),
-        (&Method::POST, None) => writes::create(state, &info, call),
-        (&Method::PUT, Some(name)) => writes::update(state, &info, call, name, ""),
-        (&Method::PATCH, Some(name)) => writes::patch(state, &info, call, name, ""),
-        (&Method::DELETE, Some(name)) => writes::delete(state, &info, call, name),
-        (&Method::DELETE, None) if info.verbs().contains(&"deletecollection") => {
+    let name = target.name.as_deref().unwrap_or_default();
+    match Verb::of(&call.method, target, &call.query) {
+        Some(Verb::Watch) => watch::start(shared, state, &info, call),
+        Some(Verb::Get) => get(state, &info, call, name),
+        Some(Verb::List) => listing::list(state, &info, call),
+        Some(Verb::Create) => writes::create(state, &info, call),
+        Some(Verb::Update) => writes::update(state, &info, call, name, ""),
+        Some(Verb::Patch) => writes::patch(state, &info, call, name, ""),
+        Some(Verb::Delete) => writes::delete(state, &info, call, name),
+        Some(Verb::DeleteCollection) if info.verbs().contains(&"deletecollection") => {
             writes::delete_collection(state, &info, call)
         }
         _ => Err(ApiError::method_not_allowed()),

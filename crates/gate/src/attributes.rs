@@ -1,5 +1,8 @@
 //! What a request asks for, derived as Kubernetes' own authoriser derives it (`RequestInfo` of k8s.io/apiserver).
-//! Paths that two readers could read in two ways are refused here, so that what is judged is what is forwarded.
+//! What two readers could read in two ways is refused here, so that what is judged is what is served: odd paths, repeated
+//! parameters, and what the authoriser has a name for that no API server has served for years (`/proxy/` in front).
+
+use std::collections::HashSet;
 
 use http::{Method, Uri};
 
@@ -10,8 +13,8 @@ pub const MAX_PATH: usize = 2048;
 /// See [`MAX_PATH`].
 pub const MAX_QUERY: usize = 16 * 1024;
 
-/// Query parameters that decide what a request is; given twice, readers differ in which one counts.
-const DECISIVE: [&str; 4] = ["watch", "fieldSelector", "dryRun", "follow"];
+/// Query parameters that are lists. Of any other that is given twice, readers differ in which one counts.
+const LISTS: [&str; 2] = ["command", "ports"];
 
 /// A request as the authoriser sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -53,14 +56,14 @@ pub enum BadRequest {
     /// A query that is not UTF-8 after decoding.
     #[error("the query is not valid text")]
     OddQuery,
-    /// A parameter that decides what the request is was given twice.
+    /// A parameter that is no list was given twice.
     #[error("the query parameter `{0}` is given more than once")]
     Repeated(String),
-    /// Not one of GET, HEAD, POST, PUT, PATCH, DELETE.
-    #[error("the method {0} is not known")]
+    /// Not one of GET, HEAD, POST, PUT, PATCH, DELETE, or one that this path is not served with.
+    #[error("the method {0} is not served here")]
     Method(String),
-    /// `/api/v1/watch` and `/api/v1/proxy` without anything after them.
-    #[error("the path names no resource")]
+    /// `/watch/` in front of nothing or of a subresource, `/proxy/` in front of anything.
+    #[error("no API server serves this path")]
     NoResource,
 }
 
@@ -132,22 +135,35 @@ pub fn attributes(method: &Method, uri: &Uri) -> Result<Attributes, BadRequest> 
             attributes.version = (*version).to_owned();
             rest
         }
+        _ if path.len() > 1 && path.ends_with('/') => return Err(BadRequest::OddPath),
         _ => return Ok(attributes),
     };
     attributes.is_resource = true;
     attributes.verb = verb.to_owned();
-    read_resource(&mut attributes, rest)?;
-    settle_collection_verb(&mut attributes);
+    let watch = rest.first() == Some(&"watch");
+    read_resource(&mut attributes, if watch { &rest[1..] } else { rest })?;
+    // Only proxied paths mean something by a slash at the end.
+    if path.ends_with('/') && attributes.subresource != "proxy" {
+        return Err(BadRequest::OddPath);
+    }
+    if watch {
+        if !attributes.subresource.is_empty() {
+            return Err(BadRequest::NoResource);
+        }
+        // The authoriser says `watch` whatever the method; a server that is lax about it would do what the method says.
+        attributes.verb = "watch".to_owned();
+    } else {
+        settle_verb(&mut attributes);
+    }
+    if attributes.verb == "watch" && method != Method::GET || !is_served_with(&attributes) {
+        return Err(BadRequest::Method(method.to_string()));
+    }
     Ok(attributes)
 }
 
 fn read_resource(attributes: &mut Attributes, mut parts: &[&str]) -> Result<(), BadRequest> {
-    if let Some((special @ ("watch" | "proxy"), rest)) = parts.split_first().map(|(first, rest)| (*first, rest)) {
-        if rest.is_empty() {
-            return Err(BadRequest::NoResource);
-        }
-        attributes.verb = special.to_owned();
-        parts = rest;
+    if matches!(parts, [] | ["proxy", ..]) {
+        return Err(BadRequest::NoResource);
     }
     if let ["namespaces", namespace, rest @ ..] = parts {
         attributes.namespace = (*namespace).to_owned();
@@ -156,27 +172,34 @@ fn read_resource(attributes: &mut Attributes, mut parts: &[&str]) -> Result<(), 
             parts = rest;
         }
     }
-    attributes.resource = parts.first().copied().unwrap_or_default().to_owned();
-    attributes.name = parts.get(1).copied().unwrap_or_default().to_owned();
-    if attributes.verb != "proxy" {
-        attributes.subresource = parts.get(2).copied().unwrap_or_default().to_owned();
-    }
+    let part = |at: usize| parts.get(at).copied().unwrap_or_default().to_owned();
+    (attributes.resource, attributes.name, attributes.subresource) = (part(0), part(1), part(2));
     Ok(())
 }
 
-fn settle_collection_verb(attributes: &mut Attributes) {
-    if !attributes.name.is_empty() {
-        return;
-    }
+fn settle_verb(attributes: &mut Attributes) {
+    let named = !attributes.name.is_empty();
     match attributes.verb.as_str() {
+        // On an object that is named in the path the parameter means nothing; nobody after us is to think otherwise.
+        "get" if named => attributes.query.retain(|(k, _)| k != "watch"),
         "get" => {
             let watch = attributes.parameter("watch").is_some_and(|v| !v.eq_ignore_ascii_case("false") && v != "0");
             attributes.verb = if watch { "watch" } else { "list" }.to_owned();
             let pinned = attributes.parameter("fieldSelector").and_then(field_selector::exact_name);
             attributes.name = pinned.unwrap_or_default();
         }
-        "delete" => attributes.verb = "deletecollection".to_owned(),
+        "delete" if !named => attributes.verb = "deletecollection".to_owned(),
         _ => {}
+    }
+}
+
+/// A collection takes new objects only, and only an object can be changed.
+fn is_served_with(attributes: &Attributes) -> bool {
+    let (named, sub) = (!attributes.name.is_empty(), !attributes.subresource.is_empty());
+    match attributes.verb.as_str() {
+        "create" => named == sub,
+        "update" | "patch" => named,
+        _ => true,
     }
 }
 
@@ -189,7 +212,7 @@ fn segments(path: &str) -> Result<Vec<&str>, BadRequest> {
         return Ok(Vec::new());
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-._~:@+=,".contains(&b);
-    let parts: Vec<&str> = relative.split('/').collect();
+    let parts: Vec<&str> = relative.strip_suffix('/').unwrap_or(relative).split('/').collect();
     if parts.iter().any(|p| p.is_empty() || *p == "." || *p == ".." || !p.bytes().all(plain)) {
         return Err(BadRequest::OddPath);
     }
@@ -209,10 +232,10 @@ fn query(raw: &str) -> Result<Vec<(String, String)>, BadRequest> {
     if pairs.iter().any(|(k, v)| k.contains('\u{fffd}') || v.contains('\u{fffd}')) {
         return Err(BadRequest::OddQuery);
     }
-    for name in DECISIVE {
-        if pairs.iter().filter(|(k, _)| k == name).count() > 1 {
-            return Err(BadRequest::Repeated(name.to_owned()));
-        }
+    let mut seen = HashSet::new();
+    let again = pairs.iter().find(|(k, _)| !LISTS.contains(&k.as_str()) && !seen.insert(k.as_str()));
+    if let Some((name, _)) = again {
+        return Err(BadRequest::Repeated(name.clone()));
     }
     Ok(pairs)
 }

@@ -81,6 +81,11 @@ impl Gate {
         let decoded = body::decode(attributes, headers, &bytes)?;
         if let Some(decoded) = &decoded {
             body::agrees(attributes, &decoded.value)?;
+            if let Some(option) = delete_option_in_query(attributes) {
+                return Err(Refusal::bad_request(format!(
+                    "give the options of a delete in the body or in the query: `{option}` in the query would not count"
+                )));
+            }
         }
         Ok(decoded)
     }
@@ -130,6 +135,13 @@ impl Gate {
             Err(refusal) => fail(entry, &refusal),
         }
     }
+}
+
+/// Kubernetes asks the query for the options of a delete only when there is no body; other servers merge the two.
+fn delete_option_in_query(attributes: &Attributes) -> Option<&str> {
+    const OPTIONS: [&str; 4] = ["dryRun", "gracePeriodSeconds", "propagationPolicy", "orphanDependents"];
+    let deletes = matches!(attributes.verb.as_str(), "delete" | "deletecollection");
+    attributes.query.iter().map(|(name, _)| name.as_str()).find(|name| deletes && OPTIONS.contains(name))
 }
 
 fn is_upgrade(attributes: &Attributes, headers: &HeaderMap) -> bool {

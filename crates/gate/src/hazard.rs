@@ -111,9 +111,6 @@ pub(crate) fn of_request(attributes: &Attributes) -> BTreeSet<Hazard> {
         }
         _ => {}
     }
-    if attributes.verb == "proxy" {
-        needs.insert(Hazard::Exec);
-    }
     if matches!(attributes.verb.as_str(), "impersonate" | "escalate" | "bind") {
         needs.insert(Hazard::Rbac);
     }

@@ -75,6 +75,20 @@ async fn name_and_namespace_must_agree_with_the_path() {
 }
 
 #[tokio::test]
+async fn the_options_of_a_delete_stand_in_one_place() {
+    let body = br#"{"gracePeriodSeconds": 0}"#;
+    // Kubernetes would delete for real here: with a body it does not ask the query.
+    for option in ["dryRun=All", "gracePeriodSeconds=1", "propagationPolicy=Orphan"] {
+        for path in [PODS.to_owned(), format!("{PODS}/a")] {
+            let target = format!("{path}?{option}");
+            assert_eq!(status("DELETE", &target, "application/json", body).await.0, 400, "{target}");
+            assert_eq!(status("DELETE", &target, "application/json", b"").await.0, 200, "{target}");
+        }
+    }
+    assert_eq!(status("DELETE", &format!("{PODS}/a"), "application/json", body).await.0, 200);
+}
+
+#[tokio::test]
 async fn what_is_forwarded_is_what_was_judged() {
     let (gate, seen) = gate();
     // Of a member that is there twice readers take the first or the last; on the way there is one.
