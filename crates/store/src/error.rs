@@ -33,6 +33,19 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
+    /// The undo journal is not a database, or a damaged one.
+    #[error(
+        "the undo journal `{}` is damaged or is no SQLite database, so what unfinished cases did to clusters is not known. \
+         Look at those clusters (`recover --orphans` finds what was made in them), then move the file away",
+        path.display()
+    )]
+    JournalDamaged {
+        /// The journal.
+        path: PathBuf,
+    },
+    /// A process writes this run.
+    #[error("the run in `{}` is still under way in another process", .0.display())]
+    RunIsLive(PathBuf),
     /// A later version of the program wrote it.
     #[error(
         "the database `{}` was written by a newer version of the program (format {found}, this version knows {known}). \

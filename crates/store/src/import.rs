@@ -13,10 +13,19 @@ use crate::{RunDir, StoreError, atomic, rows};
 
 /// Takes in every run directory of a results folder. Answers with what could not be read; the rest is in.
 pub(crate) fn all(index: &Index, results: &Path) -> Result<Vec<StoreError>, StoreError> {
+    those(index, results, |_| true)
+}
+
+/// Takes in the run directories that are wanted.
+pub(crate) fn those(
+    index: &Index,
+    results: &Path,
+    wanted: impl Fn(&RunDir) -> bool,
+) -> Result<Vec<StoreError>, StoreError> {
     let mut unreadable = Vec::new();
     for path in sorted(results)? {
         let dir = RunDir::at(path);
-        if dir.run().is_file() {
+        if dir.run().is_file() && wanted(&dir) {
             unreadable.extend(one(index, &dir)?);
         }
     }
@@ -24,7 +33,7 @@ pub(crate) fn all(index: &Index, results: &Path) -> Result<Vec<StoreError>, Stor
 }
 
 /// Takes in one run directory. Files that cannot be read are answered; an error means that the database failed.
-fn one(index: &Index, dir: &RunDir) -> Result<Vec<StoreError>, StoreError> {
+pub(crate) fn one(index: &Index, dir: &RunDir) -> Result<Vec<StoreError>, StoreError> {
     let (run, document) = match read::<RunFile>(&dir.run()) {
         Ok(read) => read,
         Err(error) => return Ok(vec![error]),
@@ -61,7 +70,7 @@ fn read<T: serde::de::DeserializeOwned>(path: &Path) -> Result<(T, String), Stor
 }
 
 /// The order of cases, from the event log. A torn last line, or no log, costs only the order.
-fn positions(events: &Path) -> HashMap<CaseId, u64> {
+pub(crate) fn positions(events: &Path) -> HashMap<CaseId, u64> {
     let Ok(file) = File::open(events) else { return HashMap::new() };
     BufReader::new(file)
         .lines()

@@ -14,6 +14,11 @@ pub(crate) fn database(results: &Path) -> PathBuf {
     results.join("harness.db")
 }
 
+/// The undo journal of all runs of a results folder.
+pub(crate) fn journal(results: &Path) -> PathBuf {
+    results.join("journal.db")
+}
+
 /// One run directory, `YYYY-MM-DD-<matrix-name>-<run-id>`. Only names; nothing here touches the disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunDir(PathBuf);
@@ -50,6 +55,11 @@ impl RunDir {
     /// `events.jsonl`
     pub fn events(&self) -> PathBuf {
         self.0.join("events.jsonl")
+    }
+
+    /// `run.lock`, there as long as a process writes the run
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("run.lock")
     }
 
     /// `report.md`

@@ -1,15 +1,20 @@
-//! Where runs are kept: one directory per run, complete on its own, and SQLite as the index over all of them.
-//! Responsible for layout, atomic files, migrations and queries; it decides nothing about cases. Called by engine
-//! (writing) and api (reading). Every call blocks: async callers use a thread of their own.
+//! Where runs are kept: one directory per run, complete on its own, SQLite as the index over all of them, and the undo
+//! journal of the cases that are not over. Responsible for layout, atomic files, migrations and queries; it decides
+//! nothing about cases. Called by engine (writing) and api (reading). Every call that is not async blocks: async callers
+//! use a thread of their own.
 
 mod atomic;
+mod database;
 mod error;
 mod import;
 mod index;
+mod journal;
 mod layout;
 mod migrations;
 mod query;
+mod reopen;
 mod rows;
+mod run_lock;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -17,8 +22,10 @@ use std::sync::Arc;
 
 pub use atomic::write_atomically;
 pub use error::StoreError;
+pub use journal::{CaseJournal, CaseOpening, JournalDb, OpenCase};
 pub use layout::RunDir;
 pub use query::RunRecord;
+pub use run_lock::RunLock;
 pub use writer::RunWriter;
 
 use index::Index;

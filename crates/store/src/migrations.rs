@@ -1,7 +1,8 @@
-//! The numbered steps from an empty database to the current one. A published step is never edited: a change is a new
-//! step at the end, and a case column must stay derivable from the case file.
+//! The tables of the index. A case column must stay derivable from the case file.
 
-use rusqlite_migration::{M, Migrations};
+use rusqlite_migration::M;
+
+use crate::database::Format;
 
 /// Times are RFC 3339 in UTC with exactly three digits after the second, so that they sort as text.
 const FIRST: &str = "
@@ -89,18 +90,15 @@ CREATE TABLE leaks (
 ) STRICT;
 ";
 
-const STEPS: &[M<'static>] = &[M::up(FIRST)];
-
-/// Every step, in order.
-pub(crate) const ALL: Migrations<'static> = Migrations::from_slice(STEPS);
-
-/// The format that this program writes.
-pub(crate) const LATEST: i64 = STEPS.len() as i64;
+/// The index over all runs. It can be made again, so it need not be synced at each commit.
+pub(crate) const FORMAT: Format = Format { steps: &[M::up(FIRST)], pragmas: &[("synchronous", "NORMAL")] };
 
 #[cfg(test)]
 mod tests {
+    use rusqlite_migration::Migrations;
+
     #[test]
     fn steps_apply_to_an_empty_database() {
-        super::ALL.validate().expect("every step is valid SQL");
+        Migrations::from_slice(super::FORMAT.steps).validate().expect("every step is valid SQL");
     }
 }

@@ -10,13 +10,14 @@ use model::{CaseFile, CaseId, Event, EventKind, LogStream, RunFile, RunId};
 use serde::Serialize;
 
 use crate::index::Index;
-use crate::{RunDir, Store, StoreError, rows, write_atomically};
+use crate::{RunDir, RunLock, Store, StoreError, rows, write_atomically};
 
 impl Store {
     /// Begins a run: makes its directory with the matrix byte for byte and `run.json`, and its row.
     pub fn begin(&self, run: &RunFile, matrix: &[u8]) -> Result<RunWriter, StoreError> {
         let dir = RunDir::of(&self.results, run)?;
         create_dir(dir.path()).map_err(StoreError::io("create the run directory", dir.path()))?;
+        let lock = RunLock::acquire(dir.path())?;
         for folder in [dir.cases(), dir.logs(), dir.artifacts()] {
             create_dir(&folder).map_err(StoreError::io("create", &folder))?;
         }
@@ -27,23 +28,27 @@ impl Store {
             events: append(&dir.events())?,
             orchestrator: append(&dir.logs().join("orchestrator.log"))?,
             positions: HashMap::new(),
+            last_seq: 0,
             dir,
+            _lock: lock,
         };
         writer.put_run(run)?;
         Ok(writer)
     }
 }
 
-/// The one writer of one run. `Send`, not `Sync`: one dispatcher owns it.
+/// The one writer of one run, holding its [`RunLock`]. `Send`, not `Sync`: one dispatcher owns it.
 #[derive(Debug)]
 pub struct RunWriter {
-    index: Arc<Index>,
-    run: RunId,
-    dir: RunDir,
-    events: File,
-    orchestrator: File,
+    pub(crate) index: Arc<Index>,
+    pub(crate) run: RunId,
+    pub(crate) dir: RunDir,
+    pub(crate) events: File,
+    pub(crate) orchestrator: File,
     /// Where cases that have started stand in expansion order.
-    positions: HashMap<CaseId, u64>,
+    pub(crate) positions: HashMap<CaseId, u64>,
+    pub(crate) last_seq: u64,
+    pub(crate) _lock: RunLock,
 }
 
 impl RunWriter {
@@ -55,6 +60,11 @@ impl RunWriter {
     /// The names inside the run directory.
     pub fn layout(&self) -> &RunDir {
         &self.dir
+    }
+
+    /// The number of the last event that is in `events.jsonl`, 0 when there is none: the next has the one after it.
+    pub fn last_seq(&self) -> u64 {
+        self.last_seq
     }
 
     /// `logs/<case-id>/`, made on demand.
@@ -71,6 +81,7 @@ impl RunWriter {
     /// finished one. Milestones and the harness' own log lines go to `orchestrator.log` too.
     pub fn event(&mut self, event: &Event) -> Result<(), StoreError> {
         append_json(&mut self.events, &self.dir.events(), event)?;
+        self.last_seq = event.seq;
         if let (Some(case), EventKind::CaseStarted { index }) = (&event.case, &event.event) {
             self.positions.insert(case.clone(), *index);
         }
@@ -150,7 +161,7 @@ fn made(folder: PathBuf) -> Result<PathBuf, StoreError> {
     Ok(folder)
 }
 
-fn append(path: &Path) -> Result<File, StoreError> {
+pub(crate) fn append(path: &Path) -> Result<File, StoreError> {
     OpenOptions::new().create(true).append(true).open(path).map_err(StoreError::io("open", path))
 }
 

@@ -383,3 +383,53 @@ proptest! {
         prop_assert_eq!(dump(results.path()), before);
     }
 }
+
+#[test]
+fn a_run_whose_process_was_killed_is_found_and_taken_up_again() {
+    let results = tempfile::tempdir().expect("a folder");
+    let store = Store::open(results.path()).expect("opens");
+    let mut file = run(1, "2026-11-21T10:00:00Z");
+    let mut writer = store.begin(&file, b"").expect("begins");
+    let cases = ["a", "b", "c"].map(|name| case(name, "triage", Outcome::Passed));
+    for (index, case) in cases.iter().enumerate() {
+        let seq = index as u64 + 1;
+        writer.event(&event(&file, seq, Some(case), EventKind::CaseStarted { index: seq })).expect("event");
+    }
+    writer.case(&cases[0]).expect("stored");
+    assert!(store.abandoned().expect("listed").is_empty(), "it is alive");
+    assert!(matches!(store.reopen(&file.run_id), Err(StoreError::RunIsLive(_))));
+    // Killed in the middle of an event, after the file of a case and before its row.
+    let dir = writer.layout().clone();
+    drop(writer);
+    fs::write(dir.case(&cases[1].id), serde_json::to_string_pretty(&cases[1]).expect("JSON") + "\n").expect("written");
+    let whole = fs::read_to_string(dir.events()).expect("there");
+    fs::write(dir.events(), format!("{whole}{{\"seq\":4,\"at\":\"2026-11-2")).expect("written");
+    // Another one, killed before the database knew of it.
+    let unknown = results.path().join("2026-11-21-quickstart-00000002");
+    fs::create_dir(&unknown).expect("made");
+    let second = serde_json::to_string(&run(2, "2026-11-21T11:00:00Z")).expect("JSON");
+    fs::write(unknown.join("run.json"), second).expect("written");
+
+    let abandoned = store.abandoned().expect("listed");
+    let ids: Vec<String> = abandoned.iter().map(|run| run.file.run_id.to_string()).collect();
+    assert_eq!(ids, ["00000002", "00000001"]);
+    let mut writer = store.reopen(&file.run_id).expect("taken up");
+    assert_eq!(writer.last_seq(), 3);
+    assert_eq!(fs::read_to_string(dir.events()).expect("there"), whole, "the torn line is gone");
+    let interrupted = CaseFile { outcome: Outcome::Interrupted, ..cases[2].clone() };
+    writer.case(&interrupted).expect("stored");
+    file.totals = store.run("00000001").expect("found").file.totals;
+    assert_eq!((file.totals.passed, file.totals.interrupted), (2, 1));
+    file.finished_at = Some(at("2026-11-21T12:00:00Z"));
+    file.exit_code = Some(11);
+    let finished = EventKind::RunFinished { totals: file.totals, exit_code: 11 };
+    writer.event(&event(&file, writer.last_seq() + 1, None, finished)).expect("event");
+    writer.finish(&file).expect("finished");
+    drop(writer);
+    assert_eq!(store.abandoned().expect("listed").len(), 1);
+    assert_eq!(store.cases(&file.run_id).expect("listed"), [cases[0].clone(), cases[1].clone(), interrupted]);
+    let before = dump(results.path());
+    remove_database(results.path());
+    Store::open(results.path()).expect("made again");
+    assert_eq!(dump(results.path()), before);
+}
