@@ -58,7 +58,7 @@ fn call(failure: &Failure) -> Result<Call, String> {
         metadata: resolved.to_json(),
         seed: 1,
         log: Arc::new(|_| {}),
-        checkpoint: Arc::new(|_| {}),
+        checkpoint: Arc::new(|_| Box::pin(std::future::ready(Ok(())))),
         script: None,
         deadline: Duration::from_secs(10),
     })

@@ -242,7 +242,7 @@ impl Run {
         let failure = failure.ok_or_else(|| lost("failure", spec.failure.name.as_str()))?;
         let preset = preset.ok_or_else(|| lost("agent", spec.agent.name.as_str()))?;
         let provisioner = provisioner.ok_or_else(|| lost("cluster", spec.cluster.id.as_str()))?;
-        self.dispatcher.event(Some(&spec.id), EventKind::CaseStarted { index }).await;
+        self.dispatcher.event(Some(&spec.id), EventKind::CaseStarted { index, control: spec.agent.control }).await;
         let matrix = &self.request.matrix;
         let options = &self.request.options;
         let case = run_case(CaseRequest {

@@ -308,7 +308,10 @@ impl Scene {
             metadata: self.resolved.to_json(),
             seed: self.seed,
             log: Arc::new(move |line| logs.failure(line)),
-            checkpoint: Arc::new(move |saved| *state.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved)),
+            checkpoint: Arc::new(move |saved| {
+                *state.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+                Box::pin(std::future::ready(Ok(())))
+            }),
             script: self.script.as_ref().map(|(script, _)| Arc::clone(script) as Arc<dyn ScriptRunner>),
             deadline: CALL,
         }

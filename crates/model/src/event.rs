@@ -55,6 +55,9 @@ pub enum EventKind {
     CaseStarted {
         /// Position in expansion order, from 1.
         index: u64,
+        /// Its agent is a control.
+        #[serde(default)]
+        control: bool,
     },
     /// A phase begins.
     PhaseStarted {

@@ -8,6 +8,9 @@ use clock::Clock;
 use futures::future::BoxFuture;
 use serde_json::Value;
 
+/// See [`Call::checkpoint`].
+pub type Checkpoint = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
 /// Everything that one call of `induce` or `stop` is given.
 #[derive(Clone)]
 pub struct Call {
@@ -25,8 +28,8 @@ pub struct Call {
     pub seed: u64,
     /// Takes each line of the failure's log.
     pub log: Arc<dyn Fn(&str) + Send + Sync>,
-    /// Takes each state that the failure saves. Returns when it is kept.
-    pub checkpoint: Arc<dyn Fn(String) + Send + Sync>,
+    /// Takes each state that the failure saves. Resolves when it is kept, whatever may end this process; or with why not.
+    pub checkpoint: Checkpoint,
     /// Runs the script of the failure's folder; none for failures that have no script.
     pub script: Option<Arc<dyn ScriptRunner>>,
     /// Wall time after which the call is cut off.

@@ -118,10 +118,7 @@ impl checkpoint::Host for Context {
     async fn save(&mut self, state: String) -> Answer<()> {
         counted!(self, {
             match self.meter.state(state.len() as u64) {
-                Ok(()) => {
-                    (self.call()?.checkpoint)(state);
-                    Ok(Ok(()))
-                }
+                Ok(()) => Ok((self.call()?.checkpoint)(state).await.map_err(Error::Unavailable)),
                 Err(limit) => Ok(Err(Error::LimitExceeded(limit.to_string()))),
             }
         })

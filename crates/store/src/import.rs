@@ -78,7 +78,7 @@ pub(crate) fn positions(events: &Path) -> HashMap<CaseId, u64> {
         .filter(|line| line.contains("case_started"))
         .filter_map(|line| serde_json::from_str::<Event>(&line).ok())
         .filter_map(|event| match event {
-            Event { case: Some(case), event: EventKind::CaseStarted { index }, .. } => Some((case, index)),
+            Event { case: Some(case), event: EventKind::CaseStarted { index, .. }, .. } => Some((case, index)),
             _ => None,
         })
         .collect()

@@ -82,7 +82,7 @@ impl RunWriter {
     pub fn event(&mut self, event: &Event) -> Result<(), StoreError> {
         append_json(&mut self.events, &self.dir.events(), event)?;
         self.last_seq = event.seq;
-        if let (Some(case), EventKind::CaseStarted { index }) = (&event.case, &event.event) {
+        if let (Some(case), EventKind::CaseStarted { index, .. }) = (&event.case, &event.event) {
             self.positions.insert(case.clone(), *index);
         }
         match milestone(event) {
@@ -137,7 +137,7 @@ fn milestone(event: &Event) -> Option<String> {
     let case = event.case.as_ref().map_or("run", |case| case.as_str());
     let text = match &event.event {
         EventKind::RunStarted { matrix, total, .. } => format!("started: matrix {matrix}, {total} cases"),
-        EventKind::CaseStarted { index } => format!("started, number {index}"),
+        EventKind::CaseStarted { index, .. } => format!("started, number {index}"),
         EventKind::PhaseStarted { phase } => format!("{phase}: started"),
         EventKind::PhaseFinished { phase, result, duration_ms, message } => {
             let why = message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();

@@ -131,7 +131,7 @@ fn the_run_directory_is_laid_out_as_the_contract_says() {
     writer
         .event(&event(&file, 1, None, EventKind::RunStarted { matrix: "quickstart".into(), dir: "d".into(), total: 1 }))
         .expect("event");
-    writer.event(&event(&file, 2, Some(&passed), EventKind::CaseStarted { index: 1 })).expect("event");
+    writer.event(&event(&file, 2, Some(&passed), EventKind::CaseStarted { index: 1, control: false })).expect("event");
     let log = EventKind::Log { stream: LogStream::Harness, line: "patching".into() };
     writer.event(&event(&file, 3, Some(&passed), log)).expect("event");
     writer.case(&passed).expect("stored");
@@ -189,8 +189,8 @@ fn cases_come_in_expansion_order_and_a_retry_takes_the_place_of_the_first_attemp
     let mut writer = store.begin(&file, b"").expect("begins");
     let first = case("a", "triage", Outcome::Error);
     let second = case("b", "triage", Outcome::Passed);
-    writer.event(&event(&file, 1, Some(&first), EventKind::CaseStarted { index: 1 })).expect("event");
-    writer.event(&event(&file, 2, Some(&second), EventKind::CaseStarted { index: 2 })).expect("event");
+    writer.event(&event(&file, 1, Some(&first), EventKind::CaseStarted { index: 1, control: false })).expect("event");
+    writer.event(&event(&file, 2, Some(&second), EventKind::CaseStarted { index: 2, control: false })).expect("event");
     writer.case(&second).expect("stored");
     writer.case(&first).expect("stored");
     let retried = CaseFile { attempt: 2, ..case("a", "triage", Outcome::Failed) };
@@ -215,7 +215,7 @@ fn a_database_is_made_again_from_the_directories_and_passes_over_what_a_kill_lef
             let mut one = case(name, "triage", Outcome::Failed);
             one.leaks = vec![Leak { object: "v1 Pod ns/x".into(), what: "left_over".into(), evidence: Vec::new() }];
             writer
-                .event(&event(&file, 1, Some(&one), EventKind::CaseStarted { index: index as u64 + 1 }))
+                .event(&event(&file, 1, Some(&one), EventKind::CaseStarted { index: index as u64 + 1, control: false }))
                 .expect("event");
             writer.case(&one).expect("stored");
         }
@@ -393,7 +393,9 @@ fn a_run_whose_process_was_killed_is_found_and_taken_up_again() {
     let cases = ["a", "b", "c"].map(|name| case(name, "triage", Outcome::Passed));
     for (index, case) in cases.iter().enumerate() {
         let seq = index as u64 + 1;
-        writer.event(&event(&file, seq, Some(case), EventKind::CaseStarted { index: seq })).expect("event");
+        writer
+            .event(&event(&file, seq, Some(case), EventKind::CaseStarted { index: seq, control: false }))
+            .expect("event");
     }
     writer.case(&cases[0]).expect("stored");
     assert!(store.abandoned().expect("listed").is_empty(), "it is alive");

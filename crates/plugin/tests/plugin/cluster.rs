@@ -80,7 +80,10 @@ pub(crate) fn call(client: kube::Client, record: &Record, params: Value) -> Call
         metadata: json!({}),
         seed: 42,
         log: Arc::new(move |line| log.lock().expect("no test panics with it").push(line.to_owned())),
-        checkpoint: Arc::new(move |state| saved.lock().expect("no test panics with it").push(state)),
+        checkpoint: Arc::new(move |state| {
+            saved.lock().expect("no test panics with it").push(state);
+            Box::pin(std::future::ready(Ok(())))
+        }),
         script: None,
         deadline: Duration::from_secs(20),
     }
