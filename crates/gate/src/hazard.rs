@@ -15,17 +15,17 @@ use crate::Attributes;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Hazard {
-    /// Containers that are privileged or add capabilities that amount to it.
+    /// Containers that are privileged, or have more than the baseline of the Pod Security Standards gives.
     PrivilegedPods,
     /// Volumes from the node's file system.
     HostPath,
-    /// The node's network, process or IPC namespace.
+    /// The node's network, process or IPC namespace, or one of its ports.
     HostNamespaces,
     /// Running commands in containers, and proxies into pods, services and nodes.
     Exec,
     /// Roles, bindings, impersonation.
     Rbac,
-    /// Tokens of service accounts, certificates.
+    /// Tokens of service accounts, certificates; pods outside the case that get a service account or a Secret of there.
     Tokens,
     /// Admission webhooks and policies, aggregated APIs.
     Webhooks,
@@ -33,7 +33,8 @@ pub enum Hazard {
     Crds,
     /// Adding or removing finalizers.
     Finalizers,
-    /// Deleting what cannot be made again: namespaces, volumes, nodes, custom resource definitions.
+    /// What cannot be undone: deleting namespaces, volumes, nodes, custom resource definitions; commands in containers,
+    /// forwarded ports, proxied changes.
     Irreversible,
     /// Running a script of an imported package on the host.
     HostScript,
@@ -100,8 +101,12 @@ pub(crate) fn of_request(attributes: &Attributes) -> BTreeSet<Hazard> {
     }
     let (group, resource) = (attributes.group.as_str(), attributes.resource.as_str());
     match (group, resource, attributes.subresource.as_str()) {
-        ("", "pods", "exec" | "attach" | "portforward") | ("", "pods" | "services" | "nodes", "proxy") => {
+        ("", "pods", "exec" | "attach" | "portforward") => needs.extend([Hazard::Exec, Hazard::Irreversible]),
+        ("", "pods" | "services" | "nodes", "proxy") => {
             needs.insert(Hazard::Exec);
+            if attributes.is_write() {
+                needs.insert(Hazard::Irreversible);
+            }
         }
         ("", "serviceaccounts", "token") => {
             needs.insert(Hazard::Tokens);
@@ -134,54 +139,101 @@ pub(crate) fn of_request(attributes: &Attributes) -> BTreeSet<Hazard> {
     needs
 }
 
-/// Capabilities that make a container as good as privileged.
-const STRONG_CAPABILITIES: [&str; 9] =
-    ["ALL", "SYS_ADMIN", "SYS_MODULE", "SYS_PTRACE", "SYS_RAWIO", "SYS_BOOT", "NET_ADMIN", "DAC_READ_SEARCH", "BPF"];
+/// Capabilities that the baseline of the Pod Security Standards lets a container add.
+const BASELINE_CAPABILITIES: [&str; 13] = [
+    "AUDIT_WRITE",
+    "CHOWN",
+    "DAC_OVERRIDE",
+    "FOWNER",
+    "FSETID",
+    "KILL",
+    "MKNOD",
+    "NET_BIND_SERVICE",
+    "SETFCAP",
+    "SETGID",
+    "SETPCAP",
+    "SETUID",
+    "SYS_CHROOT",
+];
 
-/// What an object needs that is about to be stored: every pod template in it counts, wherever it lies.
-pub(crate) fn of_object(object: &Value) -> BTreeSet<Hazard> {
-    let mut needs = BTreeSet::new();
+/// What an object needs that is about to be stored in a namespace: every pod template in it counts, wherever it lies.
+/// What its namespace holds belongs to the case when it is the namespace of the case.
+pub(crate) fn of_object(object: &Value, namespace: &str, case_namespace: &str) -> BTreeSet<Hazard> {
+    let mut found = Found { needs: BTreeSet::new(), foreign: namespace.is_empty() || namespace != case_namespace };
     if let Value::Object(members) = object {
         // Labels and annotations are people's words, managedFields repeats member names.
-        members.iter().filter(|(k, _)| *k != "metadata").for_each(|(_, v)| visit(v, &mut needs));
-        inspect(members, &mut needs);
+        members.iter().filter(|(k, _)| *k != "metadata").for_each(|(_, v)| found.visit(v));
+        found.inspect(members);
     }
+    let kind = object.get("kind").and_then(Value::as_str);
     let token_secret = object.get("type").and_then(Value::as_str) == Some("kubernetes.io/service-account-token");
-    if token_secret && object.get("kind").is_none_or(|k| k == "Secret") {
-        needs.insert(Hazard::Tokens);
+    if token_secret && kind.is_none_or(|kind| kind == "Secret") {
+        found.needs.insert(Hazard::Tokens);
     }
-    needs
+    if object.pointer("/spec/local/path").is_some() && kind.is_none_or(|kind| kind == "PersistentVolume") {
+        found.needs.insert(Hazard::HostPath);
+    }
+    found.needs
 }
 
-fn visit(value: &Value, needs: &mut BTreeSet<Hazard>) {
-    match value {
-        Value::Array(items) => items.iter().for_each(|v| visit(v, needs)),
-        Value::Object(members) => {
-            inspect(members, needs);
-            members.values().for_each(|v| visit(v, needs));
+/// Every word that a pod template could need: a party that has them all need not be judged on one.
+pub(crate) const OF_PODS: [Hazard; 4] =
+    [Hazard::PrivilegedPods, Hazard::HostPath, Hazard::HostNamespaces, Hazard::Tokens];
+
+struct Found {
+    needs: BTreeSet<Hazard>,
+    /// Outside the namespace of the case, where service accounts and Secrets are others'.
+    foreign: bool,
+}
+
+impl Found {
+    fn visit(&mut self, value: &Value) {
+        match value {
+            Value::Array(items) => items.iter().for_each(|v| self.visit(v)),
+            Value::Object(members) => {
+                self.inspect(members);
+                members.values().for_each(|v| self.visit(v));
+            }
+            _ => {}
         }
-        _ => {}
+    }
+
+    fn inspect(&mut self, members: &Map<String, Value>) {
+        let is_true = |key: &str| members.get(key) == Some(&Value::Bool(true));
+        let text = |key: &str| members.get(key).and_then(Value::as_str);
+        let profile = |key: &str| members.get(key).and_then(|p| p.get("type")).and_then(Value::as_str);
+        if ["hostNetwork", "hostPID", "hostIPC"].into_iter().any(is_true)
+            || members.get("hostPort").and_then(Value::as_u64).is_some_and(|port| port > 0)
+        {
+            self.needs.insert(Hazard::HostNamespaces);
+        }
+        if members.get("hostPath").is_some_and(Value::is_object) {
+            self.needs.insert(Hazard::HostPath);
+        }
+        let added = members.get("capabilities").and_then(|c| c.get("add")).and_then(Value::as_array);
+        if is_true("privileged")
+            || is_true("hostProcess")
+            || text("procMount") == Some("Unmasked")
+            || ["seccompProfile", "appArmorProfile"].into_iter().any(|key| profile(key) == Some("Unconfined"))
+            || added.is_some_and(|a| !a.iter().all(is_baseline))
+        {
+            self.needs.insert(Hazard::PrivilegedPods);
+        }
+        let account = ["serviceAccountName", "serviceAccount"].into_iter().filter_map(text);
+        let mut others = account.filter(|name| !matches!(*name, "" | "default"));
+        if self.foreign && (others.next().is_some() || takes_secret(members)) {
+            self.needs.insert(Hazard::Tokens);
+        }
     }
 }
 
-fn inspect(members: &Map<String, Value>, needs: &mut BTreeSet<Hazard>) {
-    let is_true = |key: &str| members.get(key) == Some(&Value::Bool(true));
-    if ["hostNetwork", "hostPID", "hostIPC"].into_iter().any(is_true) {
-        needs.insert(Hazard::HostNamespaces);
-    }
-    if members.get("hostPath").is_some_and(Value::is_object) {
-        needs.insert(Hazard::HostPath);
-    }
-    let added = members.get("capabilities").and_then(|c| c.get("add")).and_then(Value::as_array);
-    let strong = |name: &Value| {
-        let name = name.as_str().unwrap_or_default().to_ascii_uppercase();
-        STRONG_CAPABILITIES.contains(&name.strip_prefix("CAP_").unwrap_or(&name))
-    };
-    if is_true("privileged")
-        || is_true("hostProcess")
-        || members.get("procMount").and_then(Value::as_str) == Some("Unmasked")
-        || added.is_some_and(|a| a.iter().any(strong))
-    {
-        needs.insert(Hazard::PrivilegedPods);
-    }
+fn is_baseline(capability: &Value) -> bool {
+    let name = capability.as_str().unwrap_or_default().to_ascii_uppercase();
+    BASELINE_CAPABILITIES.contains(&name.strip_prefix("CAP_").unwrap_or(&name))
+}
+
+/// Whether this is a volume, or a variable, that a Secret is the content of.
+fn takes_secret(members: &Map<String, Value>) -> bool {
+    let refers = |key: &str| members.get(key).is_some_and(Value::is_object);
+    ["secret", "secretRef", "secretKeyRef"].into_iter().any(refers)
 }

@@ -54,7 +54,8 @@ pub enum Access {
     /// Besides, change what is ordinary in the namespace, Secrets included, and run commands in its pods.
     #[default]
     EditCase,
-    /// Besides, the same in every namespace but for Secrets, and change nodes, volumes and classes.
+    /// Besides, the same in every namespace, and change nodes, volumes and classes. Never Secrets outside the case, and so
+    /// no commands in pods there, which could read what is mounted.
     EditCluster,
 }
 
@@ -75,14 +76,16 @@ impl Access {
         if self >= Self::EditCase {
             rules.extend(editing(CASE));
             rules.push(Rule::resources(&[""], &["secrets"], ALL, &[CASE]));
-            rules.push(running(CASE));
-            // Removing a stuck finalizer is a repair.
-            hazards.extend([Hazard::Exec, Hazard::Finalizers]);
+            rules.push(Rule::resources(&[""], &["pods/exec", "pods/attach"], &["create", "get"], &[CASE]));
+            rules.push(reaching(CASE));
+            // Removing a stuck finalizer is a repair. What agents do in containers nobody can undo; what else would need
+            // that word, no rule of theirs allows.
+            hazards.extend([Hazard::Exec, Hazard::Finalizers, Hazard::Irreversible]);
         }
         if self == Self::EditCluster {
             rules.extend(reading("*"));
             rules.extend(editing("*"));
-            rules.push(running("*"));
+            rules.push(reaching("*"));
             rules.push(Rule::resources(&[""], &["namespaces"], READ, &["*"]));
             rules.push(Rule::resources(&[""], &["nodes", "persistentvolumes"], &["update", "patch", "create"], &["*"]));
             rules.push(Rule::resources(&["storage.k8s.io", "scheduling.k8s.io"], &["*"], ALL, &["*"]));
@@ -168,11 +171,9 @@ fn editing(namespace: &str) -> Vec<Rule> {
     ]
 }
 
-fn running(namespace: &str) -> Rule {
-    Rule::resources(
-        &[""],
-        &["pods/exec", "pods/attach", "pods/portforward", "pods/proxy", "services/proxy"],
-        &["create", "get"],
-        &[namespace],
-    )
+/// The network of pods and services.
+fn reaching(namespace: &str) -> Rule {
+    let resources = ["pods/portforward", "pods/proxy", "services/proxy"];
+    // A proxied request is authorised by its method.
+    Rule::resources(&[""], &resources, &["create", "get", "update", "patch", "delete"], &[namespace])
 }

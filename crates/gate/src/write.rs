@@ -76,9 +76,10 @@ impl Gate {
         let (attributes, Some(body)) = (outgoing.attributes, outgoing.body) else { return Ok(()) };
         let object = &body.value;
         let mut needs = match attributes.verb.as_str() {
-            "create" | "update" => hazard::of_object(object),
+            "create" | "update" => hazard::of_object(object, &attributes.namespace, self.case_namespace()),
             "patch" if patch::touches_pod_template(attributes, object) && !has_pod_hazards(policy) => {
-                hazard::of_object(&self.result_of_patch(outgoing).await?)
+                let result = self.result_of_patch(outgoing).await?;
+                hazard::of_object(&result, &attributes.namespace, self.case_namespace())
             }
             _ => Default::default(),
         };
@@ -142,7 +143,7 @@ impl From<Refusal> for Objection {
 }
 
 fn has_pod_hazards(policy: &Policy) -> bool {
-    [Hazard::PrivilegedPods, Hazard::HostPath, Hazard::HostNamespaces].iter().all(|h| policy.hazards().contains(h))
+    hazard::OF_PODS.iter().all(|h| policy.hazards().contains(h))
 }
 
 /// Finalizers of an object, sorted.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use gate::{Hazard, Policy, Power, Rule};
+use gate::{Access, Hazard, Policy, Power, Rule};
 use http::StatusCode;
 use model::{Decision, Party};
 use serde_json::{Value, json};
@@ -138,6 +138,28 @@ async fn every_pod_template_is_judged() {
             json!({"kind": "Secret", "type": "kubernetes.io/service-account-token"}),
             Some(Hazard::Tokens),
         ),
+        // The baseline of the Pod Security Standards is the measure, not a list of what is known to be bad.
+        (
+            PODS,
+            json!({"spec": {"containers": [{"securityContext": {"capabilities": {"add": ["net_raw"]}}}]}}),
+            Some(Hazard::PrivilegedPods),
+        ),
+        (PODS, json!({"spec": {"containers": [{"securityContext": {"capabilities": {"add": ["CAP_CHOWN"]}}}]}}), None),
+        (
+            PODS,
+            json!({"spec": {"securityContext": {"seccompProfile": {"type": "Unconfined"}}}}),
+            Some(Hazard::PrivilegedPods),
+        ),
+        (PODS, json!({"spec": {"containers": [{"ports": [{"hostPort": 80}]}]}}), Some(Hazard::HostNamespaces)),
+        (PODS, json!({"spec": {"containers": [{"ports": [{"hostPort": 0}]}]}}), None),
+        (
+            PODS,
+            json!({"items": [{"spec": {"ephemeralContainers": [{"securityContext": {"privileged": true}}]}}]}),
+            Some(Hazard::PrivilegedPods),
+        ),
+        // What the namespace of the case holds is the case's.
+        (PODS, json!({"spec": {"serviceAccountName": "builder", "containers": []}}), None),
+        (PODS, json!({"spec": {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}}), None),
         (PODS, json!({"metadata": {"name": "a", "annotations": {"hostPath": "no"}}, "spec": harmless}), None),
     ];
     for (target, body, hazard) in bodies {
@@ -150,6 +172,34 @@ async fn every_pod_template_is_judged() {
         let r = request("POST", target, Some("application/json"), body.to_string().as_bytes());
         let response = gate.service(Party::Plugin, policy(&[hazard])).oneshot(r).await.expect("infallible");
         assert_eq!(response.status(), 201, "granted, {body} passes");
+    }
+}
+
+#[tokio::test]
+async fn pods_elsewhere_get_nothing_that_is_others() {
+    let bodies = [
+        json!({"spec": {"serviceAccountName": "admin"}}),
+        json!({"spec": {"serviceAccount": "admin"}}),
+        json!({"spec": {"template": {"spec": {"serviceAccountName": "admin"}}}}),
+        json!({"spec": {"volumes": [{"name": "v", "secret": {"secretName": "s"}}]}}),
+        json!({"spec": {"volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "s"}}]}}]}}),
+        json!({"spec": {"containers": [{"env": [{"name": "X", "valueFrom": {"secretKeyRef": {"name": "s"}}}]}]}}),
+        json!({"spec": {"initContainers": [{"envFrom": [{"secretRef": {"name": "s"}}]}]}}),
+    ];
+    let policy = Arc::new(Access::EditCluster.policy(CASE));
+    let targets = ["/api/v1/namespaces/kube-system/pods", "/apis/apps/v1/namespaces/kube-system/deployments"];
+    for (body, target) in bodies.iter().flat_map(|body| targets.map(|target| (body, target))) {
+        let (gate, seen) = gate();
+        let r = request("POST", target, Some("application/json"), body.to_string().as_bytes());
+        let response = gate.service(Party::Agent, Arc::clone(&policy)).oneshot(r).await.expect("infallible");
+        assert_eq!((response.status().as_u16(), seen.arrived().len()), (403, 0), "{target} {body}");
+    }
+    let own = [json!({"spec": {"serviceAccountName": "default"}}), json!({"spec": {"containers": []}})];
+    for body in own {
+        let (gate, _) = gate();
+        let r = request("POST", targets[0], Some("application/json"), body.to_string().as_bytes());
+        let response = gate.service(Party::Agent, Arc::clone(&policy)).oneshot(r).await.expect("infallible");
+        assert_eq!(response.status(), 201, "{body}");
     }
 }
 

@@ -1,7 +1,5 @@
 //! Policies: intersection is exact, profiles give what they say, denials name the line to add.
 
-use std::collections::BTreeSet;
-
 use gate::{Access, Attributes, Hazard, Policy, Power, Rule, attributes, default_grants, effective};
 use http::Uri;
 use proptest::prelude::*;
@@ -75,12 +73,54 @@ fn exec_needs_create_and_a_word_of_its_own() {
         ask("POST", "/api/v1/namespaces/c-1/pods/a/exec"),
         ask("GET", "/api/v1/nodes/n/proxy/run"),
     ];
-    let with_exec =
-        |rule: &Rule| Policy::from_power(Power { rules: vec![rule.clone()], hazards: BTreeSet::from([Hazard::Exec]) });
+    let with = |rule: &Rule, hazards: &[Hazard]| {
+        Policy::from_power(Power { rules: vec![rule.clone()], hazards: hazards.iter().copied().collect() })
+    };
+    let both = [Hazard::Exec, Hazard::Irreversible];
     for q in &questions {
-        assert!(with_exec(&get_only).decide(q).is_err(), "{q:?}");
+        assert!(with(&get_only, &both).decide(q).is_err(), "{q:?}");
         assert!(Policy::new(vec![create.clone()]).decide(q).is_err(), "{q:?}");
-        assert!(with_exec(&create).decide(q).is_ok(), "{q:?}");
+        assert!(with(&create, &both).decide(q).is_ok(), "{q:?}");
+        // Nobody can undo what a command did; reading through a proxy does nothing.
+        let only_reads = q.subresource == "proxy";
+        assert_eq!(with(&create, &[Hazard::Exec]).decide(q).is_ok(), only_reads, "{q:?}");
+    }
+    let changes = ask("POST", "/api/v1/nodes/n/proxy/run");
+    assert!(with(&create, &[Hazard::Exec]).decide(&changes).is_err());
+    assert!(with(&create, &both).decide(&changes).is_ok());
+}
+
+#[test]
+fn no_profile_reads_secrets_outside_the_case() {
+    let ways = [
+        ("GET", "/api/v1/namespaces/kube-system/secrets"),
+        ("GET", "/api/v1/namespaces/kube-system/secrets/s"),
+        ("GET", "/api/v1/namespaces/kube-system/secrets/s?watch=1"),
+        ("HEAD", "/api/v1/namespaces/kube-system/secrets/s"),
+        ("GET", "/api/v1/namespaces/kube-system/secrets?watch=1"),
+        ("GET", "/api/v1/namespaces/kube-system/secrets?fieldSelector=metadata.name%3Ds"),
+        ("GET", "/api/v1/secrets"),
+        ("GET", "/api/v1/secrets?labelSelector=a%3Db"),
+        ("GET", "/api/v1/secrets?fieldSelector=metadata.namespace%3Dc-1"),
+        ("GET", "/api/v1/secrets?watch=true"),
+        ("GET", "/api/v1/watch/secrets"),
+        ("GET", "/api/v1/watch/namespaces/kube-system/secrets"),
+        ("GET", "/api/v1/watch/namespaces/kube-system/secrets/s"),
+        ("POST", "/api/v1/namespaces/kube-system/secrets"),
+        ("PATCH", "/api/v1/namespaces/kube-system/secrets/s"),
+        ("DELETE", "/api/v1/namespaces/kube-system/secrets"),
+        ("POST", "/api/v1/namespaces/kube-system/serviceaccounts/default/token"),
+        ("GET", "/api/v1/namespaces/kube-system/pods/p/exec?command=cat"),
+        ("POST", "/api/v1/namespaces/kube-system/pods/p/attach"),
+        ("GET", "/api/v1/nodes/n/proxy/pods"),
+        ("GET", "/api/v1/nodes/n:10250/proxy/run/kube-system/p/c"),
+        ("GET", "/logs/pods"),
+    ];
+    for access in [Access::ReadCase, Access::EditCase, Access::EditCluster] {
+        let policy = access.policy("c-1");
+        for (method, target) in ways {
+            assert!(policy.decide(&ask(method, target)).is_err(), "{access}: {method} {target}");
+        }
     }
 }
 
@@ -116,6 +156,11 @@ const PROFILES: &[Row] = &[
     ("GET", "/api/v1/secrets", [false, false, false]),
     ("POST", "/api/v1/namespaces/c-1/pods", [false, true, true]),
     ("POST", "/api/v1/namespaces/c-1/pods/a/exec", [false, true, true]),
+    ("POST", "/api/v1/namespaces/other/pods/a/exec", [false, false, false]),
+    ("POST", "/api/v1/namespaces/other/pods/a/portforward", [false, false, true]),
+    ("POST", "/api/v1/namespaces/c-1/services/web/proxy/login", [false, true, true]),
+    ("DELETE", "/api/v1/persistentvolumes/v", [false, false, false]),
+    ("DELETE", "/api/v1/nodes/n", [false, false, false]),
     ("POST", "/api/v1/namespaces/c-1/pods/a/eviction", [false, true, true]),
     ("PATCH", "/apis/apps/v1/namespaces/c-1/deployments/web", [false, true, true]),
     ("PATCH", "/apis/apps/v1/namespaces/other/deployments/web", [false, false, true]),
