@@ -3,6 +3,7 @@
 
 mod clusters;
 mod expansion;
+mod journal;
 mod measure;
 mod plugins;
 mod processes;
@@ -13,10 +14,11 @@ use measure::Measured;
 
 type Benchmark = fn(&tokio::runtime::Runtime) -> Result<Vec<Measured>, String>;
 
-const ALL: [(&str, Benchmark); 4] = [
+const ALL: [(&str, Benchmark); 5] = [
     ("plugins", plugins::measure),
     ("clusters", clusters::measure),
     ("expansion", expansion::measure),
+    ("journal", journal::measure),
     ("processes", processes::measure),
 ];
 
