@@ -63,7 +63,7 @@ pub struct FailureDetails {
     pub capabilities: Capabilities,
 }
 
-/// One failure to be held on an embedded cluster.
+/// One failure to be held on an embedded cluster, or an existing one.
 #[derive(Clone, Debug, Default)]
 pub struct FailureRun {
     /// Which.
@@ -72,6 +72,23 @@ pub struct FailureRun {
     pub params: Vec<String>,
     /// How long; none: it is put back at once, and no kubeconfig is told.
     pub hold: Option<Duration>,
+    /// On the existing cluster that this file leads to.
+    pub kubeconfig: Option<String>,
+    /// On the existing cluster of this context.
+    pub context: Option<String>,
+}
+
+impl FailureRun {
+    /// An embedded cluster, unless an existing one is named in any way.
+    fn source(&self) -> cluster::Source<'_> {
+        let existing = self.kubeconfig.is_some() || self.context.is_some();
+        cluster::Source {
+            provisioner: if existing { "stub" } else { "embedded" },
+            template: None,
+            kubeconfig: self.kubeconfig.as_deref(),
+            context: self.context.as_deref(),
+        }
+    }
 }
 
 impl Harness {
@@ -98,7 +115,7 @@ impl Harness {
         })
     }
 
-    /// Breaks an embedded cluster with one failure, holds it broken, puts it back. `Held::Ready` tells the path of a
+    /// Breaks a cluster with one failure, holds it broken, puts it back. `Held::Ready` tells the path of a
     /// kubeconfig, which is removed afterwards. What comes back is the exit code: 0, 11 when it did not take hold, 12
     /// when something was left, or that of the interruption.
     ///
@@ -113,7 +130,7 @@ impl Harness {
         let failure = self.failure(&run.id)?.clone();
         let params = params(&run.params)?;
         failure.resolve(&params, "c-check").map_err(|error| ApiError::input(format!("{}: {error}", run.id)))?;
-        let provisioner = cluster::provisioner("embedded", None).map_err(|e| ApiError::input(e.to_string()))?;
+        let provisioner = cluster::provisioner(&run.source()).map_err(|e| ApiError::input(e.to_string()))?;
         let name = "local".parse().map_err(|error: model::IdError| ApiError::input(error.to_string()))?;
         let request = SingleRequest {
             setting: self.setting()?,

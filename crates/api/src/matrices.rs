@@ -193,27 +193,28 @@ impl Harness {
     /// A matrix without errors, or all its errors.
     pub(crate) fn check(&self, path: &Path) -> Result<Checked, ApiError> {
         let (source, bytes) = read(path)?;
-        let matrix = Matrix::parse(&source, &self.known())?;
+        let matrix = Matrix::parse(&source, &self.known()?)?;
         Ok(Checked { warnings: matrix.warnings.clone(), matrix, bytes })
     }
 
     /// What a matrix may name.
-    fn known(&self) -> Known {
+    fn known(&self) -> Result<Known, ApiError> {
         let unusable = |problems: &[Problem]| -> BTreeMap<String, String> {
             problems.iter().map(|problem| (problem.id.clone(), problem.to_string())).collect()
         };
         let (library, agents) = (Arc::clone(self.library()), Arc::clone(self.agents()));
-        Known {
+        Ok(Known {
             failures: library.ids(),
             agents: agents.ids(),
             provisioners: cluster::PROVISIONERS.iter().map(|name| (*name).to_owned()).collect(),
             templates: Vec::new(),
+            access: self.grants()?.access_names().into_iter().map(str::to_owned).collect(),
             unusable_failures: unusable(library.problems()),
             unusable_agents: unusable(agents.problems()),
             params: Some(params_check(Arc::clone(&library))),
             failure_serves: Some(failure_serves(library)),
             agent_serves: Some(agent_serves(agents)),
-        }
+        })
     }
 }
 

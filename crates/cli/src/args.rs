@@ -239,8 +239,18 @@ pub(crate) enum Failures {
         #[command(flatten)]
         output: Output,
     },
-    /// Break an embedded cluster with one failure, hold it broken, put it back
+    /// Break a cluster with one failure, hold it broken, put it back; an embedded one where none is named
     Run(FailuresRun),
+}
+
+impl Failures {
+    /// The grants file that the command names.
+    pub(crate) fn grants(&self) -> Option<PathBuf> {
+        match self {
+            Self::Run(run) => run.grants.clone(),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Args, Debug)]
@@ -253,8 +263,15 @@ pub(crate) struct FailuresRun {
     /// How long to hold it broken; prints KUBECONFIG=<path> so that one can look
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) hold: Option<Duration>,
-    #[arg(long, value_name = "FILE", hide = true, value_parser = later)]
+    /// Break this existing cluster instead; the grants file must name it
+    #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<String>,
+    /// The context of the existing cluster [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The operator's grants, instead of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -55,6 +55,8 @@ impl Provisioner for EmbeddedProvisioner {
                 upstream: gate::upstream(kube::Client::new(service, "default")),
                 clock,
                 endpoints: Endpoints::default(),
+                reference: None,
+                disposable: true,
                 _owned: Some(Box::new(cluster)),
             })
         }

@@ -120,9 +120,14 @@ impl Cast {
             provisioners: clusters
                 .iter()
                 .map(|cluster| {
-                    cluster::provisioner(&cluster.provisioner, cluster.template.as_deref())
-                        .map(|provisioner| (cluster.id.to_string(), provisioner))
-                        .map_err(|error| EngineError::Cluster(cluster.id.to_string(), error))
+                    cluster::provisioner(&cluster::Source {
+                        provisioner: &cluster.provisioner,
+                        template: cluster.template.as_deref(),
+                        kubeconfig: cluster.kubeconfig.as_deref(),
+                        context: cluster.context.as_deref(),
+                    })
+                    .map(|provisioner| (cluster.id.to_string(), provisioner))
+                    .map_err(|error| EngineError::Cluster(cluster.id.to_string(), error))
                 })
                 .collect::<Result<_, _>>()?,
             failures: failures

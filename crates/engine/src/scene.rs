@@ -41,7 +41,7 @@ pub(crate) struct SceneRequest {
     pub(crate) failure: Failure,
     pub(crate) params: BTreeMap<String, Value>,
     pub(crate) cluster: Cluster,
-    /// The name that grants know the cluster by.
+    /// As the matrix names it.
     pub(crate) cluster_name: String,
     pub(crate) seed: u64,
     pub(crate) logs: Arc<CaseLogs>,
@@ -97,7 +97,7 @@ impl Scene {
         let sink = Arc::clone(&logs);
         let sink = Arc::new(move |record| sink.request(record));
         let gate = Gate::new(GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink));
-        let granted = setting.grants.failure(failure.id().as_str(), &failure.digest, &cluster_name);
+        let granted = setting.grants.failure(failure.id().as_str(), &failure.digest, cluster.known_as(&cluster_name));
         if needs_host_script(&failure) && !granted.allows(Hazard::HostScript) {
             return Err(End::test(format!(
                 "failure `{}` was imported and runs a script on this machine: add `unsafe: [host-script]` to its entry in \

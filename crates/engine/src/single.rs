@@ -24,7 +24,7 @@ pub struct SingleRequest {
     pub params: BTreeMap<String, Value>,
     /// What makes the cluster.
     pub provisioner: Arc<dyn Provisioner>,
-    /// The name that grants know the cluster by.
+    /// Its name in the case's id.
     pub cluster: Id,
     /// Everything random follows from it.
     pub seed: u64,

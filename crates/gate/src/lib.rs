@@ -22,6 +22,7 @@ mod proxy;
 mod record;
 mod review;
 mod rule;
+mod server_address;
 mod status;
 mod write;
 
@@ -40,4 +41,5 @@ pub use profile::{Access, UnknownAccess, default_grants};
 pub use proxy::Endpoint;
 pub use record::Sink;
 pub use rule::{CASE, Rule};
+pub use server_address::normal_server;
 pub use status::GATE_DENIED;

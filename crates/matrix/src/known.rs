@@ -24,6 +24,8 @@ pub struct Known {
     pub provisioners: Vec<String>,
     /// Templates of the embedded provisioner; empty: not checked.
     pub templates: Vec<String>,
+    /// Names that `agent_access` may have; empty: not checked.
+    pub access: Vec<String>,
     /// Failures that are there but cannot be used, with the reason.
     pub unusable_failures: BTreeMap<String, String>,
     /// Agents that are there but cannot be used, with the reason.

@@ -49,10 +49,14 @@ pub struct Matrix {
 pub struct ClusterSpec {
     /// Its name in case ids.
     pub id: Id,
-    /// What makes it: `embedded`.
+    /// What makes it: `embedded`; or `stub`, which takes one that is there.
     pub provisioner: String,
     /// From which template; none: the provisioner's default.
     pub template: Option<String>,
+    /// Of an existing cluster: the file; none: where kubectl finds one.
+    pub kubeconfig: Option<String>,
+    /// Of an existing cluster: the context in that file; none: its current one.
+    pub context: Option<String>,
 }
 
 /// A failure as a matrix uses it.

@@ -24,8 +24,6 @@ const KEYS: &[&str] = &[
 ];
 /// Provisioners of the formats that this version may not have yet.
 const PROVISIONERS: &[&str] = &["embedded", "stub", "kind", "k0rdent"];
-/// The access that needs no grants file.
-const ACCESS: &[&str] = &["read-case", "edit-case", "edit-cluster"];
 
 pub(crate) fn matrix(at: &At<'_>, known: &Known) -> Option<Matrix> {
     let fields = at.fields("matrix", KEYS)?;
@@ -40,7 +38,7 @@ pub(crate) fn matrix(at: &At<'_>, known: &Known) -> Option<Matrix> {
     let clusters = list(&fields, "clusters", "cluster", &|at| cluster(at, known), |cluster| &cluster.id);
     let failures = list(&fields, "failures", "failure", &|at| names.failure(at), |failure| &failure.name);
     let agents = list(&fields, "agents", "agent", &|at| names.agent(at), |agent| &agent.name);
-    let agent_access = fields.maybe("agent_access", |at| access(&at));
+    let agent_access = fields.maybe("agent_access", |at| access(&at, &known.access));
     let sets = Sets { clusters: &clusters, failures: &failures, agents: &agents };
     let exclude = fields.list("exclude", |at| sets.exclude(at));
     let accept = fields.maybe("accept", |at| execution::accept(&at));
@@ -136,17 +134,32 @@ fn cluster(at: &At<'_>, known: &Known) -> Option<ClusterSpec> {
         let help = did_you_mean(&template, "available", known.templates.iter().map(String::as_str)).unwrap_or_default();
         at.error_with_help(format!("provisioner `embedded` has no template `{template}`"), help)
     });
-    if provisioner.as_deref() == Some("embedded") {
-        for key in ["kubeconfig", "context"] {
-            if fields.has(key) {
-                let place = fields.optional(key)?;
-                let help = format!("remove `{key}`; an embedded cluster is made for the run");
-                place.error_with_help::<()>(format!("`{key}` goes with existing clusters (provisioner `stub`)"), help);
-                return None;
-            }
-        }
+    let misplaced: &[&str] = match provisioner.as_deref() {
+        Some("embedded") => &["kubeconfig", "context"],
+        Some("stub") => &["template"],
+        _ => &[],
+    };
+    let mut fits = true;
+    for key in misplaced {
+        let Some(place) = fields.optional(key) else { continue };
+        let (belongs, help) = if *key == "template" {
+            ("clusters that are made", "an existing cluster is taken as it is")
+        } else {
+            ("existing clusters (provisioner `stub`)", "an embedded cluster is made for the run")
+        };
+        place.error_with_help::<()>(format!("`{key}` goes with {belongs}"), format!("remove `{key}`; {help}"));
+        fits = false;
     }
-    Some(ClusterSpec { id: id?, provisioner: provisioner?, template: template? })
+    let kubeconfig = fields.maybe("kubeconfig", |at| at.nonempty());
+    let context = fields.maybe("context", |at| at.nonempty());
+    let spec = ClusterSpec {
+        id: id?,
+        provisioner: provisioner?,
+        template: template?,
+        kubeconfig: kubeconfig?,
+        context: context?,
+    };
+    fits.then_some(spec)
 }
 
 fn provisioner(at: &At<'_>, known: &Known) -> Option<String> {
@@ -166,12 +179,12 @@ fn provisioner(at: &At<'_>, known: &Known) -> Option<String> {
     at.error_with_help(format!("there is no provisioner `{name}`"), help)
 }
 
-fn access(at: &At<'_>) -> Option<String> {
+fn access(at: &At<'_>, known: &[String]) -> Option<String> {
     let name = at.nonempty()?;
-    if ACCESS.contains(&name.as_str()) {
+    if known.is_empty() || known.contains(&name) {
         return Some(name);
     }
-    let help = did_you_mean(&name, "possible are", ACCESS.iter().copied()).unwrap_or_default();
+    let help = did_you_mean(&name, "possible are", known.iter().map(String::as_str)).unwrap_or_default();
     at.error_with_help(format!("there is no access `{name}`"), help)
 }
 

@@ -31,7 +31,7 @@ struct WrittenMatrix {
     agents: Vec<AgentItem>,
     /// What is asked of the agents; `diagnose` where it is left out.
     objective: Option<Objective>,
-    /// What agents may do: `read-case`, `edit-case` (default), `edit-cluster`.
+    /// What agents may do: `read-case`, `edit-case` (default), `edit-cluster`, or a name from the grants file.
     agent_access: Option<String>,
     /// Combinations that are left out.
     exclude: Option<Vec<ExcludeItem>>,
@@ -47,13 +47,13 @@ struct WrittenMatrix {
 struct Cluster {
     /// Its name in case ids.
     id: Id,
-    /// What makes it: `embedded`.
+    /// What makes it: `embedded`; or `stub`, which takes one that is there.
     provisioner: String,
     /// From which template.
     template: Option<String>,
-    /// For existing clusters: the file.
+    /// For existing clusters: the file; left out: where kubectl finds one. `~/` is the home directory.
     kubeconfig: Option<String>,
-    /// For existing clusters: the context in it.
+    /// For existing clusters: the context in it; left out: its current one.
     context: Option<String>,
 }
 

@@ -65,8 +65,9 @@ fn known() -> Known {
     Known {
         failures: words(&["crashloopbackoff", "oom-killed", "image-pull-error", "no-fault"]),
         agents: words(&["triage", "idle", "claude"]),
-        provisioners: words(&["embedded"]),
+        provisioners: words(&["embedded", "stub"]),
         templates: words(&["single-node"]),
+        access: words(&["read-case", "edit-case", "edit-cluster", "on-call"]),
         params: Some(Arc::new(|_, params: &BTreeMap<String, serde_json::Value>| {
             let wrong = |(name, value): (&String, &serde_json::Value)| {
                 (!value.is_string()).then(|| (name.clone(), "expected text".to_owned()))
@@ -117,20 +118,21 @@ fn the_example_of_the_formats_lacks_only_what_is_not_available() {
     assert_errors(
         FORMATS,
         &[
-            "6:32 provisioner `stub` is not available in this version; available: embedded",
             "20:13 `accept.baseline` is not available",
             "21:13 `accept.max_drop` is not available",
             "28:17 `max_cost_usd` is not available",
         ],
     );
     let available = FORMATS
-        .replace("provisioner: stub, kubeconfig: ~/.kube/staging.yaml, context: admin@staging", "provisioner: embedded")
         .lines()
         .filter(|line| !["baseline:", "max_drop:", "max_cost_usd:"].iter().any(|key| line.trim().starts_with(key)))
         .collect::<Vec<_>>()
         .join("\n");
     let matrix = parse(&available).expect("valid");
     assert_eq!(matrix.case_count(), 2 * 3 * 2 * 3 - 2 * 3);
+    let staging = &matrix.clusters[1];
+    assert_eq!(staging.kubeconfig.as_deref(), Some("~/.kube/staging.yaml"));
+    assert_eq!(staging.context.as_deref(), Some("admin@staging"));
     assert_eq!(matrix.failures[1].name.as_str(), "oom-40");
     assert_eq!(matrix.failures[1].params, BTreeMap::from([("memory".to_owned(), json!("40Mi"))]));
     assert_eq!(matrix.agents[0].args, ["--model", "opus"]);
@@ -229,6 +231,30 @@ fn wrong_types_and_shapes() {
         "name: m\nclusters: [{id: local, provisioner: embedded, kubeconfig: x, template: big}]\nfailures: [oom-killed]\nagents: [triage]\n",
         &["2:59 goes with existing clusters", "2:72 no template `big`"],
     );
+    assert_errors(
+        "name: m\nclusters: [{id: there, provisioner: stub, template: big, context: ''}]\nfailures: [oom-killed]\nagents: [triage]\n",
+        &["2:53 `template` goes with clusters that are made", "2:67 must not be empty"],
+    );
+    assert_errors(
+        "name: m\nclusters: [{id: a, provisioner: kind}]\nfailures: [oom-killed]\nagents: [triage]\n",
+        &["2:33 provisioner `kind` is not available in this version; available: embedded, stub"],
+    );
+}
+
+#[test]
+fn an_existing_cluster_needs_no_more_than_its_provisioner() {
+    let text = OLD_FORM.replace("    provisioner: embedded\n    template: single-node\n", "    provisioner: stub\n");
+    let matrix = parse(&text).expect("valid");
+    let cluster = &matrix.clusters[0];
+    assert_eq!((&cluster.kubeconfig, &cluster.context, &cluster.template), (&None, &None, &None));
+}
+
+#[test]
+fn access_has_a_profile_or_a_name_from_the_grants_file() {
+    let with = |access: &str| format!("{OLD_FORM}agent_access: {access}\n");
+    assert_eq!(parse(&with("on-call")).expect("valid").agent_access.as_deref(), Some("on-call"));
+    assert_errors(&with("on-cal"), &["17:15 did you mean `on-call`?"]);
+    assert_errors(&with("root"), &["17:15 `edit-cluster`, `on-call`"]);
 }
 
 #[test]

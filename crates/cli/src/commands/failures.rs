@@ -130,7 +130,8 @@ fn inspected(inspection: &Inspection) -> String {
 }
 
 fn hold(harness: &Harness, args: FailuresRun, terminal: Terminal) -> Result<u8, Problem> {
-    let run = FailureRun { id: args.id, params: args.params, hold: args.hold };
+    let FailuresRun { id, params, hold, kubeconfig, context, .. } = args;
+    let run = FailureRun { id, params, hold, kubeconfig, context };
     let code = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
         interrupt::listen(canceller, "Interrupted: putting everything back. Once more to leave at once.")?;

@@ -43,8 +43,8 @@ fn options_of_later_versions_say_so() {
     for option in ["--retries=1", "--parallel-clusters=2", "--partition=slice:1/2"] {
         folder.run(&["run", "m.yaml", option]).expect(2).says(&["not available in this version"]);
     }
-    let kubeconfig = ["failures", "run", "no-fault", "--kubeconfig", "k"];
-    folder.run(&kubeconfig).expect(2).says(&["not available in this version"]);
+    let kubeconfig = ["failures", "run", "no-fault", "--kubeconfig", "absent"];
+    folder.run(&kubeconfig).expect(1).says(&["absent cannot be read"]);
 }
 
 #[test]
