@@ -24,6 +24,7 @@ mod review;
 mod rule;
 mod server_address;
 mod status;
+mod undo;
 mod write;
 
 pub use attributes::{Attributes, BadRequest, MAX_PATH, MAX_QUERY, attributes};
@@ -43,3 +44,4 @@ pub use record::Sink;
 pub use rule::{CASE, Rule};
 pub use server_address::normal_server;
 pub use status::GATE_DENIED;
+pub use undo::{Difference, UndoError, UndoReport};
