@@ -47,7 +47,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, state: &mut State, info: &Arc<Info>, 
         ("log", "GET") => podlog::answer(shared, state, info, call, name),
         ("exec" | "attach" | "portforward", "GET" | "POST") => {
             find(state, info, call, name)?;
-            Err(ApiError::bad_request("Upgrade request required"))
+            Err(ApiError::new(501, "NotImplemented", format!("the node does not serve {subresource}")))
         }
         ("proxy", _) => {
             find(state, info, call, name)?;

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use http::{Method, Uri};
 
-use crate::field_selector;
+use crate::{ObjectKey, field_selector};
 
 /// The longest path and the longest query that are read, in bytes.
 pub const MAX_PATH: usize = 2048;
@@ -90,6 +90,18 @@ impl Attributes {
     /// Whether the verb changes objects.
     pub fn is_write(&self) -> bool {
         matches!(self.verb.as_str(), "create" | "update" | "patch" | "delete" | "deletecollection")
+    }
+
+    /// The object, as the journal knows it: a namespace is in none.
+    pub(crate) fn key(&self) -> ObjectKey {
+        let own = self.group.is_empty() && self.resource == "namespaces";
+        ObjectKey {
+            group: self.group.clone(),
+            version: self.version.clone(),
+            resource: self.resource.clone(),
+            namespace: if own { String::new() } else { self.namespace.clone() },
+            name: self.name.clone(),
+        }
     }
 
     /// Path and query as they are forwarded: the path that was judged, the query in one spelling.

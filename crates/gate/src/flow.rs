@@ -16,7 +16,7 @@ use crate::record::Entry;
 use crate::review::Review;
 use crate::status::{self, Refusal};
 use crate::write::Write;
-use crate::{Attributes, Denial, attributes};
+use crate::{Attributes, Denial, attributes, tunnel};
 
 /// What agents are called in the cluster's words.
 const AGENT_USER: &str = "user";
@@ -29,7 +29,8 @@ impl Gate {
         B::Error: Into<BoxError>,
     {
         let mut entry = self.entry(caller.party);
-        let (parts, body) = request.into_parts();
+        let (mut parts, body) = request.into_parts();
+        let connection = tunnel::Connection::of(&mut parts.extensions);
         let attributes = match attributes(&parts.method, &parts.uri) {
             Ok(attributes) => attributes,
             Err(bad) => {
@@ -45,8 +46,17 @@ impl Gate {
                 return self.deny(entry, caller, &attributes, &denial);
             }
         }
-        if is_upgrade(&attributes, &parts.headers) {
+        if tunnel::runs_something(&attributes) {
+            entry.mutation(true);
+        }
+        if tunnel::is_wanted(&attributes, &parts.headers) {
+            return self.tunnel(caller, entry, &attributes, &parts, connection).await;
+        }
+        if parts.headers.contains_key(UPGRADE) {
             return refuse(entry, &Refusal::upgrade());
+        }
+        if tunnel::is_needed(&attributes) {
+            return refuse(entry, &Refusal::bad_request("Upgrade request required"));
         }
         let decoded = match self.understand(&attributes, &parts.headers, body).await {
             Ok(decoded) => decoded,
@@ -144,17 +154,12 @@ fn delete_option_in_query(attributes: &Attributes) -> Option<&str> {
     attributes.query.iter().map(|(name, _)| name.as_str()).find(|name| deletes && OPTIONS.contains(name))
 }
 
-fn is_upgrade(attributes: &Attributes, headers: &HeaderMap) -> bool {
-    let exec_like = matches!(attributes.subresource.as_str(), "exec" | "attach" | "portforward");
-    headers.contains_key(UPGRADE) || (attributes.resource == "pods" && exec_like)
-}
-
 pub(crate) fn allow(entry: Entry, response: Response<Body>) -> Response<Body> {
     entry.finish(Decision::Allowed, "", response.status().as_u16());
     response
 }
 
-fn refuse(entry: Entry, refusal: &Refusal) -> Response<Body> {
+pub(crate) fn refuse(entry: Entry, refusal: &Refusal) -> Response<Body> {
     entry.finish(Decision::Refused, refusal.message.clone(), refusal.code.as_u16());
     refusal.response()
 }

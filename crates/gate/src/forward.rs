@@ -28,7 +28,7 @@ pub fn upstream(client: kube::Client) -> Upstream {
 const PASSED: [HeaderName; 3] = [ACCEPT, IF_MATCH, IF_NONE_MATCH];
 
 /// Kubernetes takes the field manager from what stands before the slash.
-const CLIENT_NAME: HeaderValue = HeaderValue::from_static("kubectl/v1.36.2 (linux/amd64) kubernetes");
+pub(crate) const CLIENT_NAME: HeaderValue = HeaderValue::from_static("kubectl/v1.36.2 (linux/amd64) kubernetes");
 
 /// Headers of a connection, not of an answer (RFC 9110, section 7.6.1).
 const HOP_BY_HOP: [&str; 7] =
@@ -97,20 +97,33 @@ async fn exchange(
     request: Request<Body>,
     timeout: Option<Duration>,
 ) -> Result<Response<Body>, Refusal> {
+    ask(upstream, request, timeout).await.map(without_hops)
+}
+
+/// Sends a request and answers what came back, as it is.
+pub(crate) async fn ask(
+    upstream: &Upstream,
+    request: Request<Body>,
+    timeout: Option<Duration>,
+) -> Result<Response<Body>, Refusal> {
     let answer = upstream.clone().oneshot(request);
     let answer = match timeout {
         None => answer.await,
         Some(limit) => tokio::time::timeout(limit, answer).await.map_err(|_| Refusal::timed_out())?,
     };
-    let mut response = answer.map_err(|error| {
+    answer.map_err(|error| {
         // The text may hold addresses of the cluster; it is for the harness's log only.
         tracing::warn!(%error, "the API server could not be reached");
         Refusal::unreachable("the API server could not be reached")
-    })?;
+    })
+}
+
+/// The answer without what concerns the connection that it came by.
+pub(crate) fn without_hops(mut response: Response<Body>) -> Response<Body> {
     for name in HOP_BY_HOP {
         response.headers_mut().remove(name);
     }
-    Ok(response)
+    response
 }
 
 /// The whole body of an answer.

@@ -32,14 +32,29 @@ pub struct Limits {
     pub body: usize,
     /// Until a request body is there, and until the headers of an answer; watches and logs are exempt.
     pub answer: Duration,
-    /// Open connections of one endpoint; more wait.
+    /// Open connections of one endpoint, tunnels among them; more wait.
     pub connections: usize,
+    /// Until the headers of the next request must be there, once the connection is free for one.
+    pub headers: Duration,
+    /// Until a tunnel (exec, attach, port-forward) in which nothing moves is closed.
+    pub tunnel_idle: Duration,
+    /// Bytes that one tunnel carries, both ways together.
+    pub tunnel_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         // Three megabytes is the API server's own limit.
-        Self { body: 3 * 1024 * 1024, answer: Duration::from_secs(120), connections: 128 }
+        Self {
+            body: 3 * 1024 * 1024,
+            answer: Duration::from_secs(120),
+            connections: 128,
+            // Longer than Go's idle time-out of 90 s, so that it is the client who closes an idle connection and no
+            // request meets a closed one.
+            headers: Duration::from_secs(120),
+            tunnel_idle: Duration::from_mins(15),
+            tunnel_bytes: 1 << 30,
+        }
     }
 }
 

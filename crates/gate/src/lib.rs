@@ -24,6 +24,8 @@ mod review;
 mod rule;
 mod server_address;
 mod status;
+
+mod tunnel;
 mod undo;
 mod write;
 

@@ -28,12 +28,14 @@ use tower::Service as _;
 use crate::authority::Authority;
 use crate::gate::{GateError, GateService};
 use crate::status::Refusal;
+use crate::tunnel::Line;
 
 /// Until a TLS handshake must be done.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Until the headers of the next request must be there. Longer than Go's idle time-out of 90 s, so that it is the client
-/// who closes an idle connection and no request meets a closed one.
-const HEADERS: Duration = Duration::from_secs(120);
+/// Bytes of all headers of a request, and of its first line.
+const HEADER_BYTES: u32 = 64 * 1024;
+/// Headers of a request.
+const HEADER_COUNT: usize = 100;
 /// How long answers may still take once the endpoint closes; watches never end by themselves.
 const GOODBYE: Duration = Duration::from_millis(300);
 
@@ -62,7 +64,7 @@ impl Endpoint {
         let token = hex::encode(rand::random::<[u8; 32]>());
         let namespace = service.gate().case_namespace();
         let kubeconfig = kubeconfig(address, authority.certificate_pem(), &token, namespace);
-        let door = Door { service, token: Sha256::digest(token.as_bytes()).into() };
+        let door = Door { service, token: Sha256::digest(token.as_bytes()).into(), line: None };
         let (stop, stopped) = watch::channel(false);
         let task = tokio::spawn(accept(listener, tls, door, stopped));
         Ok(Self { address, kubeconfig, stop, task: Some(task) })
@@ -104,7 +106,8 @@ fn kubeconfig(address: SocketAddr, ca: &str, token: &str, namespace: &str) -> St
 }
 
 async fn accept(listener: TcpListener, tls: TlsAcceptor, door: Door, mut stopped: watch::Receiver<bool>) {
-    let places = Arc::new(Semaphore::new(door.service.gate().limits().connections));
+    let connections_at_most = door.service.gate().limits().connections;
+    let places = Arc::new(Semaphore::new(connections_at_most));
     let mut connections = JoinSet::new();
     loop {
         let next = async {
@@ -115,11 +118,9 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, door: Door, mut stopped
             () = closing(&mut stopped) => break,
             next = next => match next {
                 Some((Ok((stream, _)), place)) => {
-                    let connection = connection(stream, tls.clone(), door.clone(), stopped.clone());
-                    connections.spawn(async move {
-                        connection.await;
-                        drop(place);
-                    });
+                    let line = Line { stopped: stopped.clone(), place: Arc::new(place) };
+                    let door = Door { line: Some(line), ..door.clone() };
+                    connections.spawn(connection(stream, tls.clone(), door, stopped.clone()));
                 }
                 // Out of file descriptors, most likely: let some be closed first.
                 Some((Err(_), _)) => tokio::time::sleep(Duration::from_millis(50)).await,
@@ -130,6 +131,9 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, door: Door, mut stopped
     }
     drop(listener);
     while connections.join_next().await.is_some() {}
+    // Tunnels outlive what HTTP calls a connection; each gives its place back when it ends.
+    let all = u32::try_from(connections_at_most).unwrap_or(u32::MAX);
+    let _ = places.acquire_many(all).await;
 }
 
 async fn connection(stream: TcpStream, tls: TlsAcceptor, door: Door, mut stopped: watch::Receiver<bool>) {
@@ -144,9 +148,12 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, door: Door, mut stopped
         },
     };
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADERS);
+    let headers = door.service.gate().limits().headers;
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(headers);
+    builder.http1().max_buf_size(HEADER_BYTES as usize).max_headers(HEADER_COUNT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(Duration::from_secs(30)).max_concurrent_streams(256);
-    let mut serving = pin!(builder.serve_connection(TokioIo::new(stream), door));
+    builder.http2().max_header_list_size(HEADER_BYTES);
+    let mut serving = pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), door));
     tokio::select! {
         _ = serving.as_mut() => {}
         () = closing(&mut stopped) => {
@@ -161,6 +168,8 @@ async fn connection(stream: TcpStream, tls: TlsAcceptor, door: Door, mut stopped
 struct Door {
     service: GateService,
     token: [u8; 32],
+    /// Of the connection that the door is held open for.
+    line: Option<Line>,
 }
 
 impl Door {
@@ -179,8 +188,11 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if self.opens(request.headers()) {
+            if let Some(line) = self.line.clone() {
+                request.extensions_mut().insert(line);
+            }
             return self.service.clone().call(request);
         }
         let mut entry = self.service.gate().entry(self.service.party());

@@ -42,7 +42,7 @@ impl Refusal {
     }
 
     pub(crate) fn upgrade() -> Self {
-        let message = "connections cannot be upgraded here: exec, attach and port-forward are not available".to_owned();
+        let message = "this connection cannot be switched to another protocol".to_owned();
         Self { code: StatusCode::NOT_IMPLEMENTED, reason: "NotImplemented", message }
     }
 

@@ -7,3 +7,4 @@ mod mock;
 mod policy;
 mod proxy;
 mod requests;
+mod tunnels;

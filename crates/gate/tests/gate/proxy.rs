@@ -170,13 +170,13 @@ async fn plain_http_gets_no_answer() {
     assert!(seen.records().is_empty());
 }
 
-fn credentials(kubeconfig: &str) -> (CertificateDer<'static>, String) {
+pub(crate) fn credentials(kubeconfig: &str) -> (CertificateDer<'static>, String) {
     let value = |key: &str| kubeconfig.lines().find_map(|l| l.trim().strip_prefix(key)).expect("a value").to_owned();
     let ca = STANDARD.decode(value("certificate-authority-data: ")).expect("base64");
     (CertificateDer::from_pem_slice(&ca).expect("a certificate"), value("token: "))
 }
 
-async fn connect(endpoint: &Endpoint, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
+pub(crate) async fn connect(endpoint: &Endpoint, protocol: &[u8]) -> std::io::Result<TlsStream<TcpStream>> {
     let mut roots = RootCertStore::empty();
     roots.add(credentials(endpoint.kubeconfig()).0).expect("a root");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -229,6 +229,63 @@ async fn more_connections_than_allowed_wait_for_a_place() {
     assert!(tokio::time::timeout(Duration::from_millis(200), second.as_mut()).await.is_err(), "there is no place");
     drop(first);
     second.await.expect("now there is");
+}
+
+#[tokio::test]
+async fn slow_and_oversized_requests_are_ended() {
+    let upstream = Upstream::new(tower::service_fn(|_: Request<Body>| async {
+        Ok::<_, BoxError>(json_response(http::StatusCode::OK, &json!({"items": []})))
+    }));
+    let limits =
+        Limits { headers: Duration::from_millis(200), answer: Duration::from_millis(200), ..Limits::default() };
+    let (gate, seen) = gate_within(upstream, limits);
+    let endpoint = open(&gate);
+    let token = credentials(endpoint.kubeconfig()).1;
+    let line = format!("HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n");
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let heads = [
+        // Headers that never end, a body that never comes, one that is announced too large, and heads without measure.
+        (format!("GET /version {line}X-Slow: "), ""),
+        (format!("POST /api/v1/namespaces/c-1/pods {line}Content-Length: 10\r\n\r\n{{"), " 408 "),
+        (
+            format!("POST /api/v1/namespaces/c-1/pods {line}Content-Length: 4000000\r\n\r\n{}", " ".repeat(4_000_000)),
+            " 413 ",
+        ),
+        (format!("GET /version {line}X-Large: {}\r\n\r\n", "y".repeat(100_000)), " 431 "),
+        (format!("GET /version {line}{many}\r\n"), " 431 "),
+        (format!("GET /{} {line}\r\n", "a/".repeat(1500)), " 414 "),
+    ];
+    for (head, expected) in heads {
+        let what: String = head.chars().take(120).collect();
+        let (from, mut to) = tokio::io::split(connect(&endpoint, b"http/1.1").await.expect("connected"));
+        // What is not read any more cannot be written to its end.
+        let writing = tokio::spawn(async move {
+            let _ = to.write_all(head.as_bytes()).await;
+            to
+        });
+        let mut first = String::new();
+        let mut from = tokio::io::BufReader::new(from);
+        let read = tokio::io::AsyncBufReadExt::read_line(&mut from, &mut first);
+        let ended = tokio::time::timeout(Duration::from_secs(10), read).await;
+        assert!(ended.is_ok() && first.contains(expected), "{what}: {ended:?} {first:?}");
+        drop(writing.await);
+    }
+    assert!(seen.records().iter().all(|r| r.decision == model::Decision::Refused), "{:?}", seen.records());
+}
+
+#[tokio::test]
+async fn a_followed_log_ends_with_the_endpoint() {
+    let (lines, receiver) = tokio::sync::mpsc::channel(1);
+    let (gate, _seen) = gate_before(streaming(receiver));
+    let endpoint = open(&gate);
+    let pods: Api<Pod> = Api::default_namespaced(client(endpoint.kubeconfig()).await);
+    let follow = LogParams { follow: true, ..LogParams::default() };
+    let mut log = pods.log_stream("a", &follow).await.expect("a log").lines();
+    lines.send("one\n").await.expect("the server waits");
+    assert_eq!(log.try_next().await.expect("no error").as_deref(), Some("one"));
+    endpoint.shutdown().await;
+    assert!(!matches!(log.try_next().await, Ok(Some(_))));
+    assert!(lines.send("late").await.is_err(), "the request to the API server has ended too");
 }
 
 #[tokio::test]

@@ -100,7 +100,7 @@ async fn odd_paths_and_upgrades_are_refused_and_recorded() {
         ("GET", "/api/v1/namespaces/c-1//pods", 400),
         ("GET", "/api/v1/namespaces/%63-1/pods", 400),
         ("TRACE", "/api/v1/namespaces/c-1/pods", 405),
-        ("POST", "/api/v1/namespaces/c-1/pods/a/exec?command=sh", 501),
+        ("POST", "/api/v1/namespaces/c-1/pods/a/exec?command=sh", 400),
     ];
     for (method, target, code) in cases {
         let response = send(&gate, Party::Agent, &editor(), request(method, target, None, b"")).await;
