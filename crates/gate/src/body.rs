@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::Attributes;
 use crate::status::Refusal;
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 const UNKNOWN_FORMAT: &str = "the body of the request was in an unknown format - accepted media types include: \
      application/json, application/yaml, application/vnd.kubernetes.protobuf";
 
@@ -107,9 +107,11 @@ pub(crate) fn object_name(body: &Value) -> Option<&str> {
     body.get("metadata")?.get("name")?.as_str().filter(|n| !n.is_empty())
 }
 
-/// Whether the request only asks what would happen.
+/// Whether the request only asks what would happen. Of a delete the server reads the query only when there is no body.
 pub(crate) fn is_dry_run(attributes: &Attributes, body: Option<&Value>) -> bool {
-    let in_body = || body.and_then(|b| b.get("dryRun")).and_then(Value::as_array).is_some_and(|a| !a.is_empty());
-    attributes.parameter("dryRun").is_some_and(|v| !v.is_empty())
-        || (attributes.verb.starts_with("delete") && in_body())
+    let in_query = || attributes.parameter("dryRun").is_some_and(|v| !v.is_empty());
+    match body.filter(|_| attributes.verb.starts_with("delete")) {
+        Some(options) => options.get("dryRun").and_then(Value::as_array).is_some_and(|a| !a.is_empty()),
+        None => in_query(),
+    }
 }

@@ -140,7 +140,14 @@ impl Gate {
         let streams = attributes.verb == "watch" || attributes.subresource == "log";
         let timeout = (!streams).then_some(self.config.limits.answer);
         let outgoing = Outgoing { method: parts.method, attributes, headers: &parts.headers, body: None };
-        match outgoing.send(&self.config.upstream, timeout).await {
+        // Behind a proxy somebody else answers, whose errors are answers.
+        let once = streams || attributes.subresource == "proxy";
+        let answer = if once {
+            outgoing.send(&self.config.upstream, timeout).await
+        } else {
+            self.read_patiently(&outgoing, timeout).await
+        };
+        match answer {
             Ok(response) => allow(entry, response),
             Err(refusal) => fail(entry, &refusal),
         }

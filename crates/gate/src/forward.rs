@@ -68,28 +68,18 @@ impl Outgoing<'_> {
         exchange(upstream, self.request(&self.attributes.target())?, timeout).await
     }
 
-    /// Asks what it would do, as JSON.
-    pub(crate) async fn dry_run(&self, upstream: &Upstream, timeout: Duration) -> Result<Response<Body>, Refusal> {
+    /// The attributes of the same request that only asks what it would do.
+    pub(crate) fn tried(&self) -> Attributes {
         let mut attributes = self.attributes.clone();
         attributes.query.retain(|(k, _)| k != "dryRun");
         attributes.query.push(("dryRun".to_owned(), "All".to_owned()));
-        let mut request = self.request(&attributes.target())?;
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("application/json"));
-        exchange(upstream, request, Some(timeout)).await
+        attributes
     }
 }
 
-/// Reads the object that a request addresses, as it is now.
-pub(crate) async fn current(
-    upstream: &Upstream,
-    attributes: &Attributes,
-    timeout: Duration,
-) -> Result<Response<Body>, Refusal> {
-    let mut headers = HeaderMap::new();
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    let plain = Attributes { query: Vec::new(), ..attributes.clone() };
-    let outgoing = Outgoing { method: Method::GET, attributes: &plain, headers: &headers, body: None };
-    outgoing.send(upstream, Some(timeout)).await
+/// The headers of a request whose answer the gate itself reads.
+pub(crate) fn plain_json() -> HeaderMap {
+    HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("application/json"))])
 }
 
 async fn exchange(

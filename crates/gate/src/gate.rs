@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
+use jiff::Timestamp;
 use kube::client::Body;
 use model::Party;
 use tower::{BoxError, Service};
 
 use crate::authority::Authority;
 use crate::forward::Upstream;
+use crate::health::Health;
 use crate::in_flight::InFlight;
 use crate::record::{Entry, Sink};
 use crate::{Endpoint, Journal, MemoryJournal, Policy};
@@ -32,6 +34,8 @@ pub struct Limits {
     pub body: usize,
     /// Until a request body is there, and until the headers of an answer; watches and logs are exempt.
     pub answer: Duration,
+    /// How long a request is sent again that the API server did not answer, or asked to be sent later.
+    pub patience: Duration,
     /// Open connections of one endpoint, tunnels among them; more wait.
     pub connections: usize,
     /// Until the headers of the next request must be there, once the connection is free for one.
@@ -48,6 +52,7 @@ impl Default for Limits {
         Self {
             body: 3 * 1024 * 1024,
             answer: Duration::from_secs(120),
+            patience: Duration::from_secs(20),
             connections: 128,
             // Longer than Go's idle time-out of 90 s, so that it is the client who closes an idle connection and no
             // request meets a closed one.
@@ -107,6 +112,7 @@ pub enum GateError {
 pub struct Gate {
     pub(crate) config: Arc<GateConfig>,
     pub(crate) in_flight: InFlight,
+    pub(crate) health: Arc<Health>,
     authority: Arc<Mutex<Option<Arc<Authority>>>>,
 }
 
@@ -128,7 +134,7 @@ pub(crate) struct Caller {
 impl Gate {
     /// A gate before an API server.
     pub fn new(config: GateConfig) -> Self {
-        Self { config: Arc::new(config), in_flight: InFlight::new(), authority: Arc::default() }
+        Self { config: Arc::new(config), in_flight: InFlight::new(), health: Arc::default(), authority: Arc::default() }
     }
 
     /// A client in this process. Must be called inside a tokio runtime.
@@ -161,6 +167,12 @@ impl Gate {
     /// Resolves when no write is under way. Close endpoints first, or new ones may come.
     pub async fn settled(&self) {
         self.in_flight.settled().await;
+    }
+
+    /// Since when the API server has not answered, all tries counted; none: the last exchange found it there. A case that
+    /// ends while it is lost says nothing about its agent.
+    pub fn lost_since(&self) -> Option<Timestamp> {
+        self.health.lost_since()
     }
 
     /// The namespace of the case.

@@ -1,10 +1,14 @@
 //! The gate: the only way from failures, scripts and agents to a cluster. It derives what a request asks for, decides it
-//! by policy, records it, and forwards its own serialisation of what it judged. It keeps no journal and undoes nothing.
+//! by policy, writes down what is about to change, forwards its own serialisation of what it judged, and records it.
 
 mod attributes;
 mod authority;
 mod body;
+mod change;
+mod collection;
 mod crash;
+mod create;
+mod deliver;
 mod denial;
 mod field_selector;
 mod flow;
@@ -13,9 +17,13 @@ mod gate;
 mod grants;
 mod grants_file;
 mod hazard;
+mod health;
 mod in_flight;
 mod journal;
+mod judge;
 mod patch;
+mod patience;
+mod pin;
 mod policy;
 mod profile;
 mod proxy;
@@ -23,8 +31,11 @@ mod record;
 mod review;
 mod rule;
 mod server_address;
+mod settle;
+mod stamp;
 mod status;
-
+mod subject;
+mod trace;
 mod tunnel;
 mod undo;
 mod write;

@@ -55,6 +55,16 @@ impl Refusal {
         Self { code: StatusCode::BAD_GATEWAY, reason: "ServiceUnavailable", message: message.into() }
     }
 
+    pub(crate) fn internal(message: impl Into<String>) -> Self {
+        Self { code: StatusCode::INTERNAL_SERVER_ERROR, reason: "InternalError", message: message.into() }
+    }
+
+    /// Nobody knows what became of a write.
+    pub(crate) fn unknown() -> Self {
+        let message = "the API server did not say whether the request was carried out".to_owned();
+        Self { code: StatusCode::SERVICE_UNAVAILABLE, reason: "ServiceUnavailable", message }
+    }
+
     pub(crate) fn response(&self) -> Response<Body> {
         status(self.code, self.reason, &self.message, json!({}))
     }
@@ -95,6 +105,11 @@ fn status(code: StatusCode, reason: &str, message: &str, details: Value) -> Resp
         "message": message, "reason": reason, "details": details, "code": code.as_u16(),
     });
     answer(code, &body)
+}
+
+/// A `Status` of success.
+pub(crate) fn success(details: Value) -> Value {
+    json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": details})
 }
 
 /// A JSON answer.

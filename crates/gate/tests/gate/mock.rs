@@ -80,14 +80,10 @@ pub(crate) fn gate_with(answer: impl Fn(&Arrived) -> Response<Body> + Send + Syn
     (gate, seen)
 }
 
-/// A gate before a server that echoes what it stores, with a name where one is to be made up.
+/// A gate before a server that echoes what it stores.
 pub(crate) fn gate() -> (Gate, Seen) {
     gate_with(|request| {
-        let mut object = serde_json::from_slice(&request.body).unwrap_or_else(|_| json!({"kind": "List", "items": []}));
-        let prefix = object.pointer("/metadata/generateName").and_then(Value::as_str).map(str::to_owned);
-        if let Some(prefix) = prefix {
-            object["metadata"]["name"] = json!(format!("{prefix}x7k2p"));
-        }
+        let object = serde_json::from_slice(&request.body).unwrap_or_else(|_| json!({"kind": "List", "items": []}));
         let code = if request.method == "POST" { StatusCode::CREATED } else { StatusCode::OK };
         json_response(code, &object)
     })
