@@ -131,6 +131,8 @@ impl Harness {
         let params = params(&run.params)?;
         failure.resolve(&params, "c-check").map_err(|error| ApiError::input(format!("{}: {error}", run.id)))?;
         let provisioner = cluster::provisioner(&run.source()).map_err(|e| ApiError::input(e.to_string()))?;
+        let site = cluster::site(provisioner.existing(), "local");
+        self.grants()?.cluster(site).map_err(|error| ApiError::input(error.to_string()))?;
         let name = "local".parse().map_err(|error: model::IdError| ApiError::input(error.to_string()))?;
         let request = SingleRequest {
             setting: self.setting()?,

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use clock::Clock;
 use futures::future::BoxFuture;
-use gate::Upstream;
+use gate::{Site, Upstream};
 use model::{ClusterKind, Endpoints};
 use serde::{Deserialize, Serialize};
 
@@ -168,10 +168,15 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// The name that grants know it by: the context of an existing one, otherwise `id`, its name in the matrix.
-    pub fn known_as<'a>(&'a self, id: &'a str) -> &'a str {
-        self.reference.as_ref().map_or(id, |reference| reference.context.as_str())
+    /// As grants see it; `id` is its name in the matrix.
+    pub fn site<'a>(&'a self, id: &'a str) -> Site<'a> {
+        site(self.reference.as_ref(), id)
     }
+}
+
+/// A cluster as grants see it: an existing one by context and address, one that is made by its name in the matrix.
+pub fn site<'a>(existing: Option<&'a ClusterRef>, id: &'a str) -> Site<'a> {
+    existing.map_or(Site::made(id), |reference| Site::existing(&reference.context, &reference.server))
 }
 
 impl Debug for Cluster {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cluster::{Cluster, ProvisionError, Source};
 use embedded::{Options, Server};
+use gate::Site;
 use model::ClusterKind;
 use tempfile::TempDir;
 
@@ -63,7 +64,8 @@ async fn a_context_leads_to_its_cluster_and_finds_it_again() {
 
     let cluster = provisioner.provision(7).await.expect("a cluster");
     assert!(!cluster.disposable);
-    assert_eq!((cluster.kind, cluster.known_as("staging")), (ClusterKind::Stub, "embedded"));
+    assert_eq!(cluster.kind, ClusterKind::Stub);
+    assert_eq!(cluster.site("staging"), Site::existing("embedded", &reference.server));
     assert_eq!(cluster.reference.as_ref(), Some(&reference));
     namespaces(&cluster).await.expect("it answers");
 
@@ -79,7 +81,7 @@ async fn clusters_that_we_make_die_with_us() {
     assert!(made.existing().is_none());
     let cluster = made.provision(1).await.expect("a cluster");
     assert!(cluster.disposable && cluster.reference.is_none());
-    assert_eq!(cluster.known_as("local"), "local");
+    assert_eq!(cluster.site("local"), Site::made("local"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

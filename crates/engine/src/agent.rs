@@ -55,11 +55,10 @@ impl std::fmt::Debug for AgentCall<'_> {
 
 /// Runs the agent while the scene goes on around it, at wall time.
 pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Watches) -> Result<AgentResult, End> {
-    let policy = call
-        .setting
-        .grants
-        .agent_policy(call.access, &scene.namespace)
-        .map_err(|error| End::test(error.to_string()))?;
+    let site = scene.cluster.site(&scene.cluster_name);
+    let power = call.setting.grants.agent(call.preset.id.as_str(), call.access, site);
+    let power = power.map_err(|error| End::test(error.to_string()))?;
+    let policy = power.policy(&scene.namespace).within_limits();
     let _wall_time = scene.clock.keep_wall_time().await;
     let endpoint = scene
         .gate

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use catalog::{AgentPreset, Failure};
 use cluster::{ProvisionError, Provisioner};
+use gate::{NoSuchAccess, NotNamed};
 use jiff::Timestamp;
 use matrix::{CaseSpec, Matrix};
 use model::{
@@ -47,6 +48,12 @@ pub enum EngineError {
     /// A cluster of the matrix cannot be provisioned here; nothing was run.
     #[error("cluster `{0}`: {1}")]
     Cluster(String, ProvisionError),
+    /// A cluster of the matrix is not ours, and the operator has not named it; nothing was run.
+    #[error("cluster `{0}`: {1}")]
+    NotNamed(String, NotNamed),
+    /// The matrix gives agents an access that the grants file does not know; nothing was run.
+    #[error(transparent)]
+    Access(#[from] NoSuchAccess),
     /// The results cannot be written.
     #[error("the run could not be recorded: {0}")]
     Record(#[from] RecordError),
@@ -73,6 +80,7 @@ pub async fn run(
         return Err(EngineError::NothingSelected);
     }
     let cast = Cast::of(&request)?;
+    cast.admitted(&request)?;
     let seed = request.options.seed.unwrap_or_else(rand::random);
     let run_id = RunId::from_bits(rand::random());
     let run_file = run_file(&request, &cast, run_id.clone());
@@ -147,6 +155,22 @@ impl Cast {
                 })
                 .collect::<Result<_, EngineError>>()?,
         })
+    }
+}
+
+impl Cast {
+    /// Whether the operator lets all of them play: what is not allowed at all is told before anything is run.
+    fn admitted(&self, request: &RunRequest) -> Result<(), EngineError> {
+        let grants = &request.setting.grants;
+        let access = request.matrix.agent_access.as_deref().unwrap_or(ACCESS);
+        for (id, provisioner) in &self.provisioners {
+            let site = cluster::site(provisioner.existing(), id);
+            grants.cluster(site).map_err(|error| EngineError::NotNamed(id.clone(), error))?;
+            for agent in &request.matrix.agents {
+                grants.agent(agent.id.as_str(), access, site)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -56,11 +56,15 @@ pub(crate) struct Scene {
     pub(crate) resolved: Resolved,
     pub(crate) checks: Arc<Checks>,
     pub(crate) cluster: Cluster,
+    /// As the matrix names it.
+    pub(crate) cluster_name: String,
     host: Objects,
     failure: Failure,
     plugin: Plugin,
     plugin_policy: Arc<Policy>,
     workload_policy: Arc<Policy>,
+    /// What holds the limits that the operator set for this cluster.
+    limits: Vec<Value>,
     script: Option<(Arc<Script>, Endpoint)>,
     state: Arc<Mutex<Option<String>>>,
     induced: bool,
@@ -97,12 +101,17 @@ impl Scene {
         let sink = Arc::clone(&logs);
         let sink = Arc::new(move |record| sink.request(record));
         let gate = Gate::new(GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink));
-        let granted = setting.grants.failure(failure.id().as_str(), &failure.digest, cluster.known_as(&cluster_name));
+        let site = cluster.site(&cluster_name);
+        let limits = setting.grants.cluster(site).map_err(|error| End::test(error.to_string()))?;
+        let limits = limits.map(|cluster| cluster.limit_objects(&namespace)).unwrap_or_default();
+        let granted = setting.grants.failure((&failure).into(), site);
         if needs_host_script(&failure) && !granted.allows(Hazard::HostScript) {
+            let mut needed = Power::from(&failure.metadata.capabilities);
+            needed.hazards.insert(Hazard::HostScript);
             return Err(End::test(format!(
-                "failure `{}` was imported and runs a script on this machine: add `unsafe: [host-script]` to its entry in \
-                 the grants file, if you trust it",
-                failure.id()
+                "failure `{}` was imported and runs a script on this machine; if you trust it: {}",
+                failure.id(),
+                granted.lines_for(&needed).unwrap_or_default()
             )));
         }
         let subject = format!("failure `{}`", failure.id());
@@ -121,8 +130,10 @@ impl Scene {
             host,
             failure,
             plugin,
-            plugin_policy: Arc::new(plugin_policy),
-            workload_policy: Arc::new(workload_policy),
+            plugin_policy: Arc::new(plugin_policy.within_limits()),
+            workload_policy: Arc::new(workload_policy.within_limits()),
+            limits,
+            cluster_name,
             script: None,
             state: Arc::default(),
             induced: false,
@@ -161,6 +172,9 @@ impl Scene {
         self.check_kinds().await?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         self.host.create(&namespace, "").await.map_err(|error| End::infrastructure(error.to_string()))?;
+        for object in &self.limits {
+            self.host.create(object, &self.namespace).await.map_err(|error| End::infrastructure(error.to_string()))?;
+        }
         let selects = self.checks.selects();
         let observer = Observer::new(Arc::clone(&self.checks));
         let mut watches = Watches::open(&self.host, &selects, observer, &self.namespace, Arc::clone(&self.clock))

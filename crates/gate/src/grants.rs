@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Access, Hazard, Policy, Power, Rule, default_grants};
+use crate::denial::{Entry, grant_lines};
+use crate::rule::CASE;
+use crate::stanza::Package;
+use crate::{Hazard, Policy, Power, Rule, Site, default_grants};
 
 /// `grants.yaml`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -49,7 +52,7 @@ pub struct FailureGrant {
     /// `sha256:…` of its package; required for an imported `.wasm`.
     #[serde(default)]
     pub digest: Option<String>,
-    /// Where the grant holds; absent means everywhere.
+    /// Where the grant holds: contexts, or ids of clusters that are made. Absent means everywhere.
     #[serde(default)]
     pub clusters: Vec<String>,
     /// What it may ask.
@@ -66,7 +69,7 @@ pub struct FailureGrant {
 pub struct AgentGrant {
     /// The agent.
     pub id: String,
-    /// Where the grant holds; absent means everywhere.
+    /// Where the grant holds: contexts, or ids of clusters that are made. Absent means everywhere.
     #[serde(default)]
     pub clusters: Vec<String>,
     /// The most that a matrix may give it: `read-case`, `edit-case`, `edit-cluster`, or a name from `access`.
@@ -103,20 +106,11 @@ pub fn grants_schema() -> serde_json::Value {
     schemars::schema_for!(Grants).to_value()
 }
 
-/// A name that is neither a profile nor in the grants file.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there is no access `{name}`; there are {known}")]
-pub struct NoSuchAccess {
-    /// As the matrix names it.
-    pub name: String,
-    /// Comma-separated.
-    pub known: String,
-}
-
 /// What a failure is granted on one cluster.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Granted {
     power: Power,
+    entry: Entry,
 }
 
 impl Granted {
@@ -125,66 +119,68 @@ impl Granted {
         &self.power
     }
 
+    /// Whether an entry of the file holds; otherwise it is the default.
+    pub fn listed(&self) -> bool {
+        self.entry.listed
+    }
+
     /// Whether this word is granted.
     pub fn allows(&self, hazard: Hazard) -> bool {
         self.power.hazards.contains(&hazard)
     }
 
+    /// What of this power is not granted; empty where all of it is.
+    pub fn lacking(&self, needed: &Power) -> Power {
+        needed.in_case(CASE).lacking(&self.power.in_case(CASE))
+    }
+
+    /// The lines that would grant it besides what is declared already, and where they go, as in "the operator's grants
+    /// file lacks" and the lines; none where nothing is lacking.
+    pub fn lines_for(&self, needed: &Power) -> Option<String> {
+        let lacking = self.lacking(needed);
+        let lines = || grant_lines(&lacking, &needed.in_case(CASE), Some(&self.entry), CASE);
+        (!lacking.is_empty()).then(lines)
+    }
+
     /// What is both declared and granted, in one case.
     pub fn effective(&self, declared: &catalog::Capabilities, case_namespace: &str) -> Policy {
         Policy::intersection(Power::from(declared).in_case(case_namespace), self.power.in_case(case_namespace))
+            .with_entry(self.entry.clone())
     }
 }
 
 impl Grants {
-    /// What a failure of this id and digest is granted on a cluster.
+    /// What a failure is granted on a cluster.
     ///
     /// Entries that hold for another cluster do not count; without any entry that counts the default applies. An entry
-    /// for this cluster that names another digest grants nothing: the file was written for another package.
-    pub fn failure(&self, id: &str, digest: &str, cluster: &str) -> Granted {
+    /// for this cluster that names another digest, or none for an imported package, grants nothing: it was written for
+    /// another package.
+    pub fn failure(&self, package: Package<'_>, site: Site<'_>) -> Granted {
         let here: Vec<&FailureGrant> =
-            self.failures.iter().filter(|g| g.id == id && holds_on(&g.clusters, cluster)).collect();
-        if here.is_empty() {
-            return Granted { power: default_grants() };
-        }
-        let mut power = Power::default();
-        for grant in here.into_iter().filter(|g| g.digest.as_deref().is_none_or(|d| d == digest)) {
+            self.failures.iter().filter(|g| g.id == package.id && holds_on(&g.clusters, site)).collect();
+        let meant = |grant: &&FailureGrant| match &grant.digest {
+            Some(digest) => digest == package.digest,
+            None => !package.imported,
+        };
+        let grants: Vec<&FailureGrant> = here.iter().copied().filter(meant).collect();
+        let mut power = if here.is_empty() { default_grants() } else { Power::default() };
+        for grant in &grants {
             power.rules.extend(grant.rules.iter().cloned());
             power.hazards.extend(&grant.hazards);
         }
-        Granted { power }
-    }
-
-    /// The policy of an agent with this access: a profile, or a name from the file.
-    ///
-    /// # Errors
-    /// [`NoSuchAccess`].
-    pub fn agent_policy(&self, access: &str, case_namespace: &str) -> Result<Policy, NoSuchAccess> {
-        self.access_power(access).map(|power| Policy::from_power(power.in_case(case_namespace)))
-    }
-
-    /// The entry for an agent on a cluster; what it grants is the most that a matrix may give.
-    pub fn agent(&self, id: &str, cluster: &str) -> Option<&AgentGrant> {
-        self.agents.iter().find(|g| g.id == id && holds_on(&g.clusters, cluster))
-    }
-
-    /// Every name that `agent_access` may have.
-    pub fn access_names(&self) -> Vec<&str> {
-        Access::NAMES.into_iter().chain(self.access.iter().map(|a| a.name.as_str())).collect()
-    }
-
-    fn access_power(&self, name: &str) -> Result<Power, NoSuchAccess> {
-        if let Ok(profile) = name.parse::<Access>() {
-            return Ok(profile.power());
-        }
-        let named = self.access.iter().find(|a| a.name == name);
-        let named = named.map(|a| Power { rules: a.rules.clone(), hazards: a.hazards.clone() });
-        named.ok_or_else(|| NoSuchAccess { name: name.to_owned(), known: self.access_names().join(", ") })
+        let entry = Entry {
+            id: package.id.to_owned(),
+            digest: package.digest.to_owned(),
+            imported: package.imported,
+            cluster: site.server.map(|_| site.name.to_owned()),
+            listed: !grants.is_empty(),
+        };
+        Granted { power, entry }
     }
 }
 
-fn holds_on(clusters: &[String], cluster: &str) -> bool {
-    clusters.is_empty() || clusters.iter().any(|c| c == cluster)
+pub(crate) fn holds_on(clusters: &[String], site: Site<'_>) -> bool {
+    clusters.is_empty() || clusters.iter().any(|c| c == site.name)
 }
 
 impl From<&catalog::Rule> for Rule {

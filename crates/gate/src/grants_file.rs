@@ -77,6 +77,10 @@ fn limits(at: &At<'_>) -> Option<BTreeMap<String, String>> {
             fine = false;
         }
         match value.spelt().filter(|_| value.json().is_some_and(|v| !v.is_boolean())) {
+            Some(quantity) if !wire::quantity::Quantity::parse(&quantity).is_some_and(|q| q.nanos() > 0) => {
+                value.error_with_help::<()>(format!("`{quantity}` is no quantity"), "write `20`, `500m` or `8Gi`");
+                fine = false;
+            }
             Some(quantity) => drop(limits.insert(key.to_owned(), quantity)),
             None => fine = false,
         }
@@ -88,11 +92,23 @@ fn failure(at: &At<'_>) -> Option<FailureGrant> {
     let fields = at.fields("failure", &["id", "digest", "clusters", "rules", "unsafe"])?;
     let id = fields.required("id").and_then(|at| at.nonempty());
     let digest = fields.maybe("digest", |at| digest(&at));
-    let clusters = fields.or("clusters", Vec::new(), |at| at.texts());
+    let clusters = fields.or("clusters", Vec::new(), |at| places(&at));
     let rules = fields.list("rules", rule);
     let hazards = fields.list("unsafe", hazard);
     let hazards = hazards.map(BTreeSet::from_iter);
     Some(FailureGrant { id: id?, digest: digest?, clusters: clusters?, rules: rules?, hazards: hazards? })
+}
+
+/// Where a grant holds. An empty list would read as "nowhere", and hold everywhere.
+fn places(at: &At<'_>) -> Option<Vec<String>> {
+    let places = at.texts()?;
+    if places.is_empty() {
+        return at.error_with_help(
+            "this names no cluster",
+            "name some, or leave `clusters` out: the grant holds everywhere",
+        );
+    }
+    Some(places)
 }
 
 fn digest(at: &At<'_>) -> Option<String> {
@@ -108,7 +124,7 @@ fn digest(at: &At<'_>) -> Option<String> {
 fn agent(at: &At<'_>, names: &[String]) -> Option<AgentGrant> {
     let fields = at.fields("agent", &["id", "clusters", "access", "require_sandbox"])?;
     let id = fields.required("id").and_then(|at| at.nonempty());
-    let clusters = fields.or("clusters", Vec::new(), |at| at.texts());
+    let clusters = fields.or("clusters", Vec::new(), |at| places(&at));
     let access = fields.maybe("access", |at| access_name(&at, names));
     let require_sandbox = fields.or("require_sandbox", false, |at| at.bool());
     Some(AgentGrant { id: id?, clusters: clusters?, access: access?, require_sandbox: require_sandbox? })

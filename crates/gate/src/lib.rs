@@ -1,6 +1,7 @@
 //! The gate: the only way from failures, scripts and agents to a cluster. It derives what a request asks for, decides it
 //! by policy, writes down what is about to change, forwards its own serialisation of what it judged, and records it.
 
+mod agent_grant;
 mod attributes;
 mod authority;
 mod body;
@@ -21,6 +22,8 @@ mod health;
 mod in_flight;
 mod journal;
 mod judge;
+mod lacking;
+mod limits;
 mod patch;
 mod patience;
 mod pin;
@@ -32,7 +35,9 @@ mod review;
 mod rule;
 mod server_address;
 mod settle;
+mod site;
 mod stamp;
+mod stanza;
 mod status;
 mod subject;
 mod trace;
@@ -40,14 +45,13 @@ mod tunnel;
 mod undo;
 mod write;
 
+pub use agent_grant::{AgentPower, NoSuchAccess};
 pub use attributes::{Attributes, BadRequest, MAX_PATH, MAX_QUERY, attributes};
 pub use crash::crash_point;
 pub use denial::{Denial, Lack, Missing};
 pub use forward::{Upstream, upstream};
 pub use gate::{Gate, GateConfig, GateError, GateService, LABEL, Limits, NONCE};
-pub use grants::{
-    AgentGrant, ClusterGrant, Executors, FailureGrant, Granted, Grants, NamedAccess, NoSuchAccess, grants_schema,
-};
+pub use grants::{AgentGrant, ClusterGrant, Executors, FailureGrant, Granted, Grants, NamedAccess, grants_schema};
 pub use hazard::{Hazard, UnknownHazard};
 pub use journal::{Entry, Intent, Journal, JournalError, MemoryJournal, ObjectKey, State};
 pub use policy::{Policy, Power, effective};
@@ -56,5 +60,7 @@ pub use proxy::Endpoint;
 pub use record::Sink;
 pub use rule::{CASE, Rule};
 pub use server_address::normal_server;
+pub use site::{NotNamed, Site};
+pub use stanza::{Package, agent_stanza, failure_stanza};
 pub use status::GATE_DENIED;
 pub use undo::{Difference, UndoError, UndoReport};

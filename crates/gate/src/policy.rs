@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::denial::{Denial, Missing};
+use crate::denial::{Denial, Entry, Missing};
 use crate::{Attributes, Hazard, Rule, hazard};
 
 /// Subresources that run something in a container; Kubernetes' own check differs by transport, ours does not.
@@ -37,6 +37,10 @@ pub struct Policy {
     power: Power,
     /// Both sides of an intersection, only to say in a denial which one is missing.
     sides: Option<Box<(Power, Power)>>,
+    /// How the grants file speaks of who asks.
+    entry: Option<Entry>,
+    /// Objects that may be looked at only, by group, resource and name.
+    reserved: Vec<(String, String, String)>,
     subject: String,
 }
 
@@ -48,7 +52,7 @@ impl Policy {
 
     /// A policy of this power.
     pub fn from_power(power: Power) -> Self {
-        Self { power, sides: None, subject: String::new() }
+        Self { power, ..Self::default() }
     }
 
     /// Everything: for the harness's own clean-up.
@@ -62,7 +66,22 @@ impl Policy {
     pub fn intersection(declared: Power, granted: Power) -> Self {
         let rules = declared.rules.iter().flat_map(|d| granted.rules.iter().filter_map(|g| d.intersect(g))).collect();
         let hazards = declared.hazards.intersection(&granted.hazards).copied().collect();
-        Self { power: Power { rules, hazards }, sides: Some(Box::new((declared, granted))), subject: String::new() }
+        let power = Power { rules: distinct(rules), hazards };
+        Self { power, sides: Some(Box::new((declared, granted))), ..Self::default() }
+    }
+
+    /// Says in denials which lines of the grants file would allow it.
+    #[must_use]
+    pub(crate) fn with_entry(mut self, entry: Entry) -> Self {
+        self.entry = Some(entry);
+        self
+    }
+
+    /// Keeps these objects from being changed, whatever the rules say.
+    #[must_use]
+    pub(crate) fn with_reserved(mut self, objects: Vec<(String, String, String)>) -> Self {
+        self.reserved = objects;
+        self
     }
 
     /// Says who is asking in denials, as in "failure `oom-killed`".
@@ -96,13 +115,16 @@ impl Policy {
             return Ok(());
         }
         let verb = required_verb(attributes);
+        if attributes.is_write() && self.reserves(attributes) {
+            return Err(Denial::reserved(attributes));
+        }
         if !self.power.allows(attributes, verb) {
-            let missing = match &self.sides {
-                None => Missing::Rule,
-                Some(sides) if sides.0.allows(attributes, verb) => Missing::Grant,
-                Some(_) => Missing::Declaration,
+            let (missing, ungranted) = match &self.sides {
+                None => (Missing::Rule, false),
+                Some(sides) if sides.0.allows(attributes, verb) => (Missing::Grant, true),
+                Some(sides) => (Missing::Declaration, !sides.1.allows(attributes, verb)),
             };
-            return Err(Denial::rule(missing, attributes, verb));
+            return Err(self.with_lines(Denial::rule(missing, attributes, verb), ungranted));
         }
         self.decide_hazards(&hazard::of_request(attributes), attributes)
     }
@@ -113,14 +135,36 @@ impl Policy {
         if lacking.is_empty() {
             return Ok(());
         }
-        let declared = |sides: &(Power, Power)| lacking.iter().all(|h| sides.0.hazards.contains(h));
-        let missing = match &self.sides {
-            None => Missing::Rule,
-            Some(sides) if declared(sides) => Missing::Grant,
-            Some(_) => Missing::Declaration,
+        let has_all = |power: &Power| lacking.iter().all(|hazard| power.hazards.contains(hazard));
+        let (missing, ungranted) = match &self.sides {
+            None => (Missing::Rule, false),
+            Some(sides) if has_all(&sides.0) => (Missing::Grant, true),
+            Some(sides) => (Missing::Declaration, !has_all(&sides.1)),
         };
-        Err(Denial::hazards(missing, attributes, lacking))
+        Err(self.with_lines(Denial::hazards(missing, attributes, lacking), ungranted))
     }
+
+    fn reserves(&self, attributes: &Attributes) -> bool {
+        let every = attributes.verb == "deletecollection";
+        self.reserved.iter().any(|(group, resource, name)| {
+            *group == attributes.group && *resource == attributes.resource && (every || *name == attributes.name)
+        })
+    }
+
+    fn with_lines(&self, denial: Denial, ungranted: bool) -> Denial {
+        let declared = self.sides.as_ref().map(|sides| sides.0.clone()).unwrap_or_default();
+        if ungranted { denial.ungranted(declared, self.entry.clone()) } else { denial }
+    }
+}
+
+/// Each rule once, in the order of their first.
+fn distinct(rules: Vec<Rule>) -> Vec<Rule> {
+    rules.into_iter().fold(Vec::new(), |mut out, rule| {
+        if !out.contains(&rule) {
+            out.push(rule);
+        }
+        out
+    })
 }
 
 /// What is both declared and granted; neither side brings a hazard.

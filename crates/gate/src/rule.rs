@@ -167,19 +167,22 @@ fn intersect_names(a: &[String], b: &[String]) -> Option<Vec<String>> {
     }
 }
 
+pub(crate) fn covers_resource(wide: &str, narrow: &str) -> bool {
+    wide == "*"
+        || wide == narrow
+        || wide.strip_prefix("*/").is_some_and(|sub| narrow.split_once('/').is_some_and(|(_, s)| s == sub))
+}
+
+pub(crate) fn covers_url(wide: &str, narrow: &str) -> bool {
+    wide == narrow || wide.strip_suffix('*').is_some_and(|prefix| narrow.starts_with(prefix))
+}
+
 fn narrower_resource(a: &str, b: &str) -> Option<String> {
-    let covers = |wide: &str, narrow: &str| {
-        wide == "*"
-            || wide == narrow
-            || wide.strip_prefix("*/").is_some_and(|sub| narrow.split_once('/').is_some_and(|(_, s)| s == sub))
-    };
-    if covers(a, b) { Some(b.to_owned()) } else { covers(b, a).then(|| a.to_owned()) }
+    if covers_resource(a, b) { Some(b.to_owned()) } else { covers_resource(b, a).then(|| a.to_owned()) }
 }
 
 fn narrower_url(a: &str, b: &str) -> Option<String> {
-    let covers =
-        |wide: &str, narrow: &str| wide == narrow || wide.strip_suffix('*').is_some_and(|p| narrow.starts_with(p));
-    if covers(a, b) { Some(b.to_owned()) } else { covers(b, a).then(|| a.to_owned()) }
+    if covers_url(a, b) { Some(b.to_owned()) } else { covers_url(b, a).then(|| a.to_owned()) }
 }
 
 /// Everything that `narrower` finds in common, each once, in the order of the first list.
