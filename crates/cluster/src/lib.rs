@@ -4,6 +4,10 @@
 mod connect;
 mod embedded_provisioner;
 mod kubeconfig;
+mod lease;
+#[cfg(test)]
+mod manual_clock;
+mod orphans;
 mod stub_provisioner;
 
 use std::fmt::Debug;
@@ -18,6 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use connect::connect;
 pub use embedded_provisioner::EmbeddedProvisioner;
+pub use lease::{LeaseError, LeaseState, RunLease, lease_state};
+pub use orphans::{Orphan, OrphanError, Removed, orphans, remove_orphans};
 pub use stub_provisioner::StubProvisioner;
 
 /// Why there is no cluster. [`ProvisionError::is_input`] tells an input that is wrong from a cluster that is not well.
@@ -168,6 +174,12 @@ pub struct Cluster {
 }
 
 impl Cluster {
+    /// A client of the harness's own, past the gate: for what belongs to a run and not to a case. Must be called inside a
+    /// tokio runtime.
+    pub fn client(&self) -> kube::Client {
+        kube::Client::new(self.upstream.clone(), "default")
+    }
+
     /// As grants see it; `id` is its name in the matrix.
     pub fn site<'a>(&'a self, id: &'a str) -> Site<'a> {
         site(self.reference.as_ref(), id)
