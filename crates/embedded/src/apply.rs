@@ -40,6 +40,11 @@ pub(crate) fn apply(
     if old.is_none() && !subresource.is_empty() {
         return Err(ApiError::not_found(info, name));
     }
+    let uid = object::uid(&config);
+    if old.is_none() && !uid.is_empty() {
+        let why = format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
+        return Err(ApiError::conflict(info, name, &why));
+    }
     let live = old.as_deref().map_or_else(|| json!({"metadata": {}}), |old| versions::to_version(info, old));
     let message = schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
     let owner = Owner {
@@ -51,6 +56,12 @@ pub(crate) fn apply(
     };
     let has_status = info.has("status");
     let mut object = merged(message, &live, &config, &owner, has_status)?;
+    // Nobody manages these, but a configuration may be meant for one object, or one version of it, alone.
+    for key in ["uid", "resourceVersion"] {
+        if let Some(pin) = config["metadata"].get(key) {
+            object::metadata(&mut object).insert(key.into(), pin.clone());
+        }
+    }
     if old.is_none() {
         object::metadata(&mut object).insert("name".into(), json!(name));
     }

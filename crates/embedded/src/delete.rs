@@ -137,7 +137,8 @@ impl State {
     }
 }
 
-fn check_preconditions(info: &Info, old: &Value, how: &DeleteHow) -> Result<(), ApiError> {
+/// Refuses a deletion that was meant for another object, or another state of it.
+pub(crate) fn check_preconditions(info: &Info, old: &Value, how: &DeleteHow) -> Result<(), ApiError> {
     let name = object::name(old);
     let refuse = |why: String| {
         let kind = info.resource.kind;

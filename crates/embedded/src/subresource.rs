@@ -8,6 +8,7 @@ use simulation::resources;
 
 use crate::body::Body;
 use crate::cluster::Shared;
+use crate::delete::check_preconditions;
 use crate::error::{ApiError, Cause};
 use crate::object;
 use crate::registry::Info;
@@ -117,7 +118,7 @@ fn scale(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Result
     let mut new = (*object).clone();
     let version = object::text(&wanted, &["metadata", "resourceVersion"]).to_owned();
     let metadata = object::metadata(&mut new);
-    if version.is_empty() || call.method == Method::PATCH {
+    if version.is_empty() {
         metadata.remove("resourceVersion");
     } else {
         metadata.insert("resourceVersion".into(), json!(version));
@@ -160,6 +161,8 @@ fn eviction(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Res
     how.grace_seconds = options["gracePeriodSeconds"].as_i64();
     how.dry_run |= options["dryRun"].as_array().is_some_and(|values| values.iter().any(|value| value == "All"));
     how.uid = options["preconditions"]["uid"].as_str().map(str::to_owned);
+    how.resource_version = options["preconditions"]["resourceVersion"].as_str().map(str::to_owned);
+    check_preconditions(info, &pod, &how)?;
     allow_disruption(state, &pod, how.dry_run)?;
     let namespace = object::namespace(&pod).to_owned();
     state.delete_object(info, &namespace, name, &how)?;

@@ -160,9 +160,7 @@ pub(crate) fn patch(
     let Some(old) = state.store.get(&stored.resource, &namespace, name).cloned() else {
         return Err(ApiError::not_found(info, name));
     };
-    let mut base = versions::to_version(info, &old);
-    // The version is checked only when the patch names one.
-    object::metadata(&mut base).remove("resourceVersion");
+    let base = versions::to_version(info, &old);
     let patched = patch::apply(kind, info, &base, parsed.value)?;
     let (mut object, warnings) = retyped(info, call, patched, parsed.duplicates, validation)?;
     check_patched(info, name, &object)?;
@@ -203,18 +201,16 @@ fn check_patched(info: &Info, name: &str, object: &Value) -> Result<(), ApiError
     Err(ApiError::invalid(info, name, &[cause]))
 }
 
-/// `DeleteOptions` from the body and the query.
+/// `DeleteOptions` from the body or, only when there is none, from the query.
 pub(crate) fn delete_options(call: &Call) -> Result<DeleteHow, ApiError> {
-    let body = if call.body.is_empty() {
-        json!({})
-    } else {
-        wire::decode(&call.content_type, &call.body)
-            .map_err(|error| ApiError::new(error.status(), "BadRequest", error.to_string()))?
-    };
-    let query = |key: &str| call.query.get(key).filter(|value| !value.is_empty());
-    let grace = body["gracePeriodSeconds"].as_i64().or_else(|| call.query.number("gracePeriodSeconds"));
-    let propagation = body["propagationPolicy"].as_str().or_else(|| query("propagationPolicy")).map(str::to_owned);
-    let orphan = body["orphanDependents"].as_bool().or_else(|| query("orphanDependents").map(|v| v == "true"));
+    let body = if call.body.is_empty() { options_of_query(call)? } else { body_of(call)? };
+    let dry_run: Vec<&Value> = body["dryRun"].as_array().into_iter().flatten().collect();
+    if let Some(other) = dry_run.iter().find(|value| **value != "All") {
+        return Err(options_invalid("DeleteOptions", Cause::unsupported("dryRun", &json!([other]), &["All"])));
+    }
+    let dry_run = !dry_run.is_empty();
+    let propagation = body["propagationPolicy"].as_str().map(str::to_owned);
+    let orphan = body["orphanDependents"].as_bool();
     if let Some(policy) = &propagation {
         const KNOWN: [&str; 4] = ["Foreground", "Background", "Orphan", "nil"];
         if !KNOWN[..3].contains(&policy.as_str()) {
@@ -226,14 +222,28 @@ pub(crate) fn delete_options(call: &Call) -> Result<DeleteHow, ApiError> {
             return Err(options_invalid("DeleteOptions", Cause::invalid("propagationPolicy", &json!(policy), why)));
         }
     }
-    let in_body = body["dryRun"].as_array().is_some_and(|values| values.iter().any(|value| value == "All"));
     Ok(DeleteHow {
-        grace_seconds: grace,
+        grace_seconds: body["gracePeriodSeconds"].as_i64(),
         propagation: propagation.or_else(|| (orphan == Some(true)).then(|| "Orphan".to_owned())),
         uid: body["preconditions"]["uid"].as_str().map(str::to_owned),
         resource_version: body["preconditions"]["resourceVersion"].as_str().map(str::to_owned),
-        dry_run: in_body || call.dry_run("DeleteOptions")?,
+        dry_run,
     })
+}
+
+fn body_of(call: &Call) -> Result<Value, ApiError> {
+    wire::decode(&call.content_type, &call.body)
+        .map_err(|error| ApiError::new(error.status(), "BadRequest", error.to_string()))
+}
+
+fn options_of_query(call: &Call) -> Result<Value, ApiError> {
+    let text = |key: &str| call.query.get(key).filter(|value| !value.is_empty());
+    Ok(json!({
+        "gracePeriodSeconds": call.query.number("gracePeriodSeconds"),
+        "propagationPolicy": text("propagationPolicy"),
+        "orphanDependents": text("orphanDependents").map(|value| value == "true"),
+        "dryRun": if call.dry_run("DeleteOptions")? { json!(["All"]) } else { json!([]) },
+    }))
 }
 
 /// Kinds of which the last state is answered even when they are gone at once.

@@ -4,5 +4,6 @@ mod client;
 mod conformance;
 mod kubectl;
 mod machinery;
+mod pins;
 mod time;
 mod watching;
