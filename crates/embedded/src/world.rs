@@ -32,6 +32,11 @@ impl World for State {
         self.store.list(resource, namespace)
     }
 
+    fn resources(&self) -> Vec<Resource> {
+        let stored = |info: &&Arc<crate::registry::Info>| info.storage == crate::registry::Storage::Stored;
+        self.registry.iter().filter(stored).map(|info| info.resource).collect()
+    }
+
     fn create(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
         let info = self.row(resource)?;
         let namespace = object::namespace(&object).to_owned();

@@ -149,6 +149,9 @@ pub trait World {
     /// All objects of a namespace (or of all), by namespace and name.
     fn list(&self, resource: &Resource, namespace: Option<&str>) -> Vec<Arc<Value>>;
 
+    /// Every resource whose objects are stored, those of custom resource definitions among them.
+    fn resources(&self) -> Vec<Resource>;
+
     /// Creates it; `metadata.generateName` is honoured. `manager` is the field manager that is recorded.
     ///
     /// # Errors

@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 use simulation::{Change, Controller, Deletion, World, resources};
 
 use crate::object;
-use crate::registry::Registry;
 
 /// From the DELETE to the first look at the content.
 const FIRST: SignedDuration = SignedDuration::from_millis(5_200);
@@ -194,19 +193,4 @@ fn finalize(world: &mut dyn World, name: &str) {
         finalizers.retain(|finalizer| finalizer != "kubernetes");
     }
     let _ = world.update(&resources::NAMESPACES, new, "kube-controller-manager");
-}
-
-trait Resources {
-    /// Everything that a namespace can hold.
-    fn resources(&self) -> Vec<simulation::Resource>;
-}
-
-impl Resources for &mut dyn World {
-    fn resources(&self) -> Vec<simulation::Resource> {
-        Registry::default()
-            .iter()
-            .filter(|info| info.storage == crate::registry::Storage::Stored)
-            .map(|info| info.resource)
-            .collect()
-    }
 }

@@ -50,6 +50,13 @@ impl History {
         self.made.contains(uid(object)) || annotation(object, NONCE).is_some_and(|nonce| self.nonces.contains(nonce))
     }
 
+    /// Whether it was somebody else who made this object, and the case that had the last word on it all the same. One
+    /// that a controller has made again stays the controller's.
+    pub(crate) fn took_over(&self, object: &Value) -> bool {
+        let last = if let Last::Image(last, _) = &self.last { last.as_ref() } else { None };
+        !self.is_controlled() && last.is_some_and(|last| uid(last) == uid(object))
+    }
+
     /// Whether a controller will make it again.
     pub(crate) fn is_controlled(&self) -> bool {
         self.original.as_ref().is_some_and(is_controlled)
@@ -93,15 +100,10 @@ impl History {
             let written = before.is_some_and(|before| uid(before) == uid(after) && before["status"] != after["status"]);
             let plain = matches!(entry.intent.verb.as_str(), "update" | "patch") && entry.intent.subresource.is_empty();
             self.status |= written && plain && !self.key.group.is_empty();
-            self.bring(after);
+            // By what was there just before: others may have brought theirs since the first touch.
+            self.finalizers.extend(finalizers::brought(&self.key, before, after));
+            self.templated.extend(finalizers::templated(before, after));
         }
-    }
-}
-
-impl History {
-    fn bring(&mut self, after: &Value) {
-        self.finalizers.extend(finalizers::brought(&self.key, self.original.as_ref(), after));
-        self.templated.extend(finalizers::templated(self.original.as_ref(), after));
     }
 }
 

@@ -49,14 +49,12 @@ fn stage(history: &History, deed: &Deed) -> Stage {
         Deed::Recreate(_) => Stage::Back,
         _ if blocks => Stage::Blockers,
         Deed::Release(_) => Stage::Finalizers,
-        Deed::PutBack { .. } | Deed::Remove { .. } if limits => Stage::Quotas,
+        Deed::PutBack { .. } | Deed::Remove(_) if limits => Stage::Quotas,
         // It was there before: it has to be through with its end before it can be made again.
         Deed::Await(_) if history.original.is_some() => Stage::Going,
-        Deed::Remove { .. } | Deed::Await(_) if key.group.is_empty() && key.resource == "namespaces" => {
-            Stage::Namespaces
-        }
-        Deed::Remove { .. } | Deed::Await(_) if key.resource == "customresourcedefinitions" => Stage::Definitions,
-        Deed::Remove { .. } => Stage::Made,
+        Deed::Remove(_) | Deed::Await(_) if key.group.is_empty() && key.resource == "namespaces" => Stage::Namespaces,
+        Deed::Remove(_) | Deed::Await(_) if key.resource == "customresourcedefinitions" => Stage::Definitions,
+        Deed::Remove(_) => Stage::Made,
         Deed::Await(_) => Stage::Going,
         Deed::PutBack { .. } | Deed::Nothing | Deed::Drifted { .. } => Stage::Back,
     }

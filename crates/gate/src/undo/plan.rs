@@ -43,7 +43,7 @@ pub(crate) enum Deed {
     /// It is on its way out: that has an end.
     Await(String),
     /// Deleted, if it still has this uid.
-    Remove { uid: String, kind: String },
+    Remove(String),
     /// Updated with this.
     PutBack { object: Value, status: bool },
     /// Made again.
@@ -74,7 +74,8 @@ pub(crate) fn plan(histories: &BTreeMap<ObjectKey, History>, world: &World) -> P
             (Some(original), None) => {
                 plan.absent.insert(uid(original).to_owned());
             }
-            (None, Some(now)) if key.resource == "namespaces" && key.group.is_empty() && history.made(now) => {
+            // One that is gone already has taken everything with it.
+            (None, now) if is_namespace(key) && now.is_none_or(|now| history.made(now)) => {
                 plan.dying.insert(key.name.clone());
             }
             _ => {}
@@ -97,6 +98,10 @@ pub(crate) fn plan(histories: &BTreeMap<ObjectKey, History>, world: &World) -> P
     deeds.sort_by(|(a, _, _), (b, _, _)| a.cmp(b));
     plan.deeds = deeds.into_iter().map(|(place, key, deed)| (place.0, key, deed)).collect();
     plan
+}
+
+fn is_namespace(key: &ObjectKey) -> bool {
+    key.resource == "namespaces" && key.group.is_empty()
 }
 
 /// How many owners of the journal are above it.
@@ -138,6 +143,11 @@ fn release(history: &History, now: &Value) -> Option<Deed> {
 
 /// An object that was not there before.
 fn unmake(history: &History, now: &Value, in_dying: bool) -> Deed {
+    if (in_dying || is_going(now) || history.made(now))
+        && let Some(release) = release(history, now)
+    {
+        return release;
+    }
     if !history.made(now) {
         if in_dying {
             return Deed::Nothing;
@@ -147,9 +157,6 @@ fn unmake(history: &History, now: &Value, in_dying: bool) -> Deed {
             paths: vec![],
         };
     }
-    if let Some(release) = release(history, now) {
-        return release;
-    }
     match (in_dying, is_going(now)) {
         (true, _) => Deed::Nothing,
         (false, true) => Deed::Await(uid(now).to_owned()),
@@ -158,7 +165,7 @@ fn unmake(history: &History, now: &Value, in_dying: bool) -> Deed {
 }
 
 fn remove(now: &Value) -> Deed {
-    Deed::Remove { uid: uid(now).to_owned(), kind: text(now, "/kind").to_owned() }
+    Deed::Remove(uid(now).to_owned())
 }
 
 /// An object that was there before, and is there now.
@@ -168,7 +175,7 @@ fn restore(history: &History, original: &Value, now: &Value, seen: &Seen, immuta
         return release(history, now).unwrap_or_else(|| Deed::Await(uid(now).to_owned()));
     }
     let orphaned = names_gone_owner(now, &plan.moved);
-    if !is_one(original, now) && !history.made(now) {
+    if !is_one(original, now) && !history.made(now) && !history.took_over(now) {
         // Made by a controller, by somebody else, or by an undo that was ended in the middle.
         let alike = same_but_address(key, original, now) || since(key, original, now).1.is_empty();
         return match alike {
@@ -190,7 +197,12 @@ fn restore(history: &History, original: &Value, now: &Value, seen: &Seen, immuta
         // It was deleted and is there all the same: the deletion is not through yet, or this is another one.
         Last::Image(None, _) => Vec::new(),
         Last::Image(Some(last), _) => {
-            let (controllers, others) = since(key, last, seen.as_last.as_ref().unwrap_or(now));
+            let (controllers, mut others) = since(key, last, seen.as_last.as_ref().unwrap_or(now));
+            if seen.as_last.is_none() {
+                // What is as it was has been put back, by an undo that came before perhaps.
+                let (original, now) = pair(key, original, now);
+                others.retain(|pointer| original.pointer(pointer) != now.pointer(pointer));
+            }
             if !others.is_empty() {
                 return drifted("somebody else has changed it since", key, original, now);
             }

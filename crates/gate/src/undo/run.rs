@@ -183,7 +183,7 @@ impl<'a> Undo<'a> {
             match deed {
                 Deed::Nothing | Deed::Drifted { .. } => {}
                 Deed::Await(uid) => leaving.push(Leaving { key: key.clone(), uid: uid.clone() }),
-                Deed::Remove { uid, .. } => {
+                Deed::Remove(uid) => {
                     let one = Leaving { key: key.clone(), uid: uid.clone() };
                     let done = self.requests.delete(&one, propagation(key)).await;
                     if self.note(key, "it could not be deleted", done)?.is_some() {

@@ -1,0 +1,88 @@
+//! Writes of which the answer was lost.
+
+use gate::{Journal, State};
+use serde_json::{Value, json};
+
+use crate::rig::*;
+
+async fn still() -> Rig {
+    let rig = Rig::still();
+    rig.given(NAMESPACES, json!({"metadata": {"name": "a"}})).await;
+    for name in ["patched", "deleted"] {
+        rig.given(MAPS, json!({"metadata": {"name": name}, "data": {"a": "1"}})).await;
+    }
+    rig
+}
+
+async fn states(rig: &Rig) -> Vec<&'static str> {
+    let entries = rig.journal.entries().await.unwrap();
+    let word = |state: &State| match state {
+        State::Intended => "intended",
+        State::Done { after: Some(_) } => "there",
+        State::Done { after: None } => "gone",
+        State::Refused => "refused",
+        State::Unknown => "unknown",
+    };
+    entries.iter().map(|entry| word(&entry.state)).collect()
+}
+
+/// Every verb, told before and not after; `sent` says whether the cluster got it.
+async fn lost(rig: &Rig, sent: bool) {
+    let writes = [
+        ("POST", MAPS.to_owned(), json!({"metadata": {"name": "named"}})),
+        ("POST", MAPS.to_owned(), json!({"metadata": {"generateName": "made-"}})),
+        ("PATCH", format!("{MAPS}/patched"), json!({"data": {"a": "2"}})),
+        ("DELETE", format!("{MAPS}/deleted"), Value::Null),
+    ];
+    for (method, path, body) in writes {
+        let (_, _, body) = rig.intend(method, &path, body).await;
+        if sent {
+            let (status, answer) = rig.call(method, &path, &body).await;
+            assert!(status < 300, "{answer}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn writes_that_took_effect_are_found_and_undone() {
+    let rig = still().await;
+    let before = rig.dump().await;
+    lost(&rig, true).await;
+    assert_ne!(rig.dump().await, before);
+    rig.undo_all().await;
+    rig.is_as(&before, "after the undo").await;
+    assert_eq!(states(&rig).await, ["there", "there", "unknown", "gone"]);
+}
+
+#[tokio::test]
+async fn writes_that_never_arrived_are_found_out() {
+    let rig = still().await;
+    let before = rig.dump().await;
+    lost(&rig, false).await;
+    let report = rig.undo_all().await;
+    assert!(report.restored.is_empty());
+    rig.is_as(&before, "after the undo").await;
+    assert_eq!(states(&rig).await, ["refused"; 4]);
+}
+
+#[tokio::test]
+async fn another_with_the_same_name_is_not_taken_for_a_lost_create() {
+    let rig = still().await;
+    rig.intend("POST", MAPS, json!({"metadata": {"name": "named"}})).await;
+    rig.given(MAPS, json!({"metadata": {"name": "named"}})).await;
+    let before = rig.dump().await;
+    rig.undo_all().await;
+    rig.is_as(&before, "after the undo").await;
+}
+
+#[tokio::test]
+async fn objects_with_made_up_names_go() {
+    let rig = still().await;
+    let before = rig.dump().await;
+    for _ in 0..3 {
+        rig.done("POST", MAPS, json!({"metadata": {"generateName": "made-"}})).await;
+    }
+    let report = rig.undo_all().await;
+    assert_eq!(report.restored.len(), 3);
+    rig.is_as(&before, "after the undo").await;
+}
