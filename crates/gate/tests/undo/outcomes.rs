@@ -26,8 +26,8 @@ async fn states(rig: &Rig) -> Vec<&'static str> {
     entries.iter().map(|entry| word(&entry.state)).collect()
 }
 
-/// Every verb, told before and not after; `sent` says whether the cluster got it.
-async fn lost(rig: &Rig, sent: bool) {
+/// Every verb.
+async fn lost(rig: &Rig, cut: Cut) {
     let writes = [
         ("POST", MAPS.to_owned(), json!({"metadata": {"name": "named"}})),
         ("POST", MAPS.to_owned(), json!({"metadata": {"generateName": "made-"}})),
@@ -35,11 +35,7 @@ async fn lost(rig: &Rig, sent: bool) {
         ("DELETE", format!("{MAPS}/deleted"), Value::Null),
     ];
     for (method, path, body) in writes {
-        let (_, _, body) = rig.intend(method, &path, body).await;
-        if sent {
-            let (status, answer) = rig.call(method, &path, &body).await;
-            assert!(status < 300, "{answer}");
-        }
+        rig.lose(method, &path, body, cut).await;
     }
 }
 
@@ -47,7 +43,7 @@ async fn lost(rig: &Rig, sent: bool) {
 async fn writes_that_took_effect_are_found_and_undone() {
     let rig = still().await;
     let before = rig.dump().await;
-    lost(&rig, true).await;
+    lost(&rig, Cut::After).await;
     assert_ne!(rig.dump().await, before);
     rig.undo_all().await;
     rig.is_as(&before, "after the undo").await;
@@ -58,7 +54,7 @@ async fn writes_that_took_effect_are_found_and_undone() {
 async fn writes_that_never_arrived_are_found_out() {
     let rig = still().await;
     let before = rig.dump().await;
-    lost(&rig, false).await;
+    lost(&rig, Cut::Before).await;
     let report = rig.undo_all().await;
     assert!(report.restored.is_empty());
     rig.is_as(&before, "after the undo").await;
@@ -68,7 +64,7 @@ async fn writes_that_never_arrived_are_found_out() {
 #[tokio::test]
 async fn another_with_the_same_name_is_not_taken_for_a_lost_create() {
     let rig = still().await;
-    rig.intend("POST", MAPS, json!({"metadata": {"name": "named"}})).await;
+    rig.lose("POST", MAPS, json!({"metadata": {"name": "named"}}), Cut::Before).await;
     rig.given(MAPS, json!({"metadata": {"name": "named"}})).await;
     let before = rig.dump().await;
     rig.undo_all().await;

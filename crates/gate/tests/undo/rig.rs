@@ -1,5 +1,4 @@
-//! A cluster, a gate before it, and a hand that writes as parties do: each write with an entry in the journal. What is
-//! written without one is an outsider's.
+//! A cluster and a gate before it. Parties write through the gate, outsiders to the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,18 +8,18 @@ use std::time::Duration;
 use bytes::Bytes;
 use clock::Clock;
 use embedded::{Cluster, Identity, Options};
-use gate::{Gate, GateConfig, Intent, Journal, LABEL, MemoryJournal, NONCE, ObjectKey, State, UndoReport};
-use http::{Method, Request};
+use gate::{Gate, GateConfig, MemoryJournal, Policy, UndoReport};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use kube::client::Body;
 use model::{GateRecord, Party};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tower::BoxError;
+use tower::{BoxError, Service};
 
 /// Cluster time for each wait of an undo.
 const MAX: Duration = Duration::from_secs(120);
-pub(crate) const MERGE: &str = "application/merge-patch+json";
+const MERGE: &str = "application/merge-patch+json";
 
 /// Objects by collection, namespace and name.
 pub(crate) type Dump = BTreeMap<String, Value>;
@@ -43,7 +42,7 @@ pub(crate) struct Rig {
     cut: Arc<Mutex<Option<(usize, Cut)>>>,
     writes: Arc<AtomicUsize>,
     pub(crate) ended: Arc<Notify>,
-    nonces: AtomicUsize,
+    sent: AtomicUsize,
 }
 
 impl Rig {
@@ -86,7 +85,7 @@ impl Rig {
         let sink = Arc::new(move |record| log.lock().unwrap().push(record));
         let config =
             GateConfig { journal: journal.clone(), label: "run-1".into(), ..GateConfig::new(upstream, "a", sink) };
-        Self { cluster, gate: Gate::new(config), journal, records, cut, writes, ended, nonces: AtomicUsize::new(0) }
+        Self { cluster, gate: Gate::new(config), journal, records, cut, writes, ended, sent: AtomicUsize::new(0) }
     }
 
     /// Cuts the n-th write from now on.
@@ -101,10 +100,6 @@ impl Rig {
     /// An outsider's request.
     pub(crate) async fn call(&self, method: &str, path: &str, body: &Value) -> (u16, Value) {
         let content_type = if method == "PATCH" { MERGE } else { "application/json" };
-        self.call_as(method, path, content_type, body).await
-    }
-
-    pub(crate) async fn call_as(&self, method: &str, path: &str, content_type: &str, body: &Value) -> (u16, Value) {
         let body = if body.is_null() { Bytes::new() } else { Bytes::from(body.to_string()) };
         let request = Request::builder().method(method).uri(path).header("content-type", content_type);
         let response = self.cluster.handle(request.body(Full::new(body)).unwrap(), Identity::admin()).await;
@@ -125,22 +120,12 @@ impl Rig {
         made
     }
 
-    /// A party's write: pinned, stamped and journaled as the gate does it.
+    /// A party's write, through the gate.
     pub(crate) async fn touch(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
-        let content_type = if method == "PATCH" { MERGE } else { "application/json" };
-        self.touch_as(method, path, content_type, body).await
-    }
-
-    pub(crate) async fn touch_as(&self, method: &str, path: &str, content_type: &str, body: Value) -> (u16, Value) {
-        let (id, key, body) = self.intend(method, path, body).await;
-        let (status, answer) = self.call_as(method, path, content_type, &body).await;
-        let state = match (status < 300, method) {
-            (false, _) => State::Refused,
-            (true, "POST") if key.name.is_empty() => State::Done { after: Some(answer.clone()) },
-            (true, _) => State::Done { after: self.get(&key.path()).await },
-        };
-        self.journal.settle(id, state).await.unwrap();
-        (status, answer)
+        let response = self.send(method, path, body).await;
+        let status = response.status().as_u16();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
     }
 
     /// A party's write that has to succeed.
@@ -150,37 +135,25 @@ impl Rig {
         answer
     }
 
-    /// The entry of a write, and the body as it would go out.
-    pub(crate) async fn intend(&self, method: &str, path: &str, mut body: Value) -> (u64, ObjectKey, Value) {
-        let (mut key, subresource) = key_of(path);
-        let creates = method == "POST" && subresource.is_empty();
-        if creates {
-            key.name = body["metadata"]["name"].as_str().unwrap_or_default().to_owned();
+    /// A party's write of which nobody hears again, as if the harness had ended meanwhile. It has to get as far as the
+    /// cluster.
+    pub(crate) async fn lose(&self, method: &str, path: &str, body: Value, cut: Cut) {
+        self.cut(0, cut);
+        tokio::select! {
+            () = self.ended.notified() => {}
+            response = self.send(method, path, body) => panic!("{method} {path}: {}", response.status()),
         }
-        let before = if key.name.is_empty() { None } else { self.get(&key.path()).await };
-        let nonce = (before.is_none() && method != "DELETE").then(|| {
-            let nonce = format!("n{}", self.nonces.fetch_add(1, Ordering::SeqCst));
-            body["metadata"]["annotations"][NONCE] = json!(nonce);
-            body["metadata"]["labels"][LABEL] = json!("run-1");
-            nonce
-        });
-        let verb = match method {
-            "POST" => "create",
-            "PUT" => "update",
-            "PATCH" => "patch",
-            _ => "delete",
-        };
-        let irreversible = verb == "delete" && matches!(key.resource.as_str(), "namespaces" | "persistentvolumes");
-        let intent = Intent {
-            party: Party::Agent,
-            verb: verb.into(),
-            subresource,
-            key: key.clone(),
-            before,
-            nonce,
-            irreversible,
-        };
-        (self.journal.intend(intent).await.unwrap(), key, body)
+    }
+
+    fn send(&self, method: &str, path: &str, body: Value) -> impl Future<Output = Response<Body>> + use<> {
+        let content_type = if method == "PATCH" { MERGE } else { "application/json" };
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string().into_bytes()) };
+        let request = Request::builder().method(method).uri(path).header("content-type", content_type);
+        let parties = [Party::Agent, Party::Host];
+        let party = parties[self.sent.fetch_add(1, Ordering::SeqCst) % parties.len()];
+        let mut service = self.gate.service(party, Arc::new(Policy::everything()));
+        let answer = service.call(request.body(body).unwrap());
+        async { answer.await.unwrap() }
     }
 
     pub(crate) async fn undo(&self) -> UndoReport {
@@ -285,30 +258,6 @@ fn stable(object: &Value) -> Value {
         spec.remove("nodeName");
     }
     object
-}
-
-/// The object or collection that a path names, and the subresource.
-fn key_of(path: &str) -> (ObjectKey, String) {
-    let path = path.split('?').next().unwrap();
-    let parts: Vec<&str> = path.split('/').skip(1).collect();
-    let (group, version, rest) = match parts.as_slice() {
-        ["api", version, rest @ ..] => ("", *version, rest),
-        ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        _ => panic!("not a resource: {path}"),
-    };
-    let (namespace, rest) = match rest {
-        ["namespaces", namespace, rest @ ..] if !rest.is_empty() => (*namespace, rest),
-        rest => ("", rest),
-    };
-    let at = |index: usize| rest.get(index).copied().unwrap_or_default().to_owned();
-    let key = ObjectKey {
-        group: group.into(),
-        version: version.into(),
-        resource: at(0),
-        namespace: namespace.into(),
-        name: at(1),
-    };
-    (key, at(2))
 }
 
 pub(crate) fn pod_template(labels: Value) -> Value {
