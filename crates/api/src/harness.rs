@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use catalog::{Agents, Library};
-use engine::{Plugins, Setting};
+use engine::{Journals, Plugins, Setting};
 use gate::Grants;
 use plugin::{Host, HostConfig, Limits};
 use yaml::Source;
@@ -55,6 +55,7 @@ impl Harness {
             agents: Arc::clone(self.agents()),
             plugins: Plugins { host: self.host()?, steps: builtin::steps(), shim: builtin::shim() },
             grants: Arc::new(self.grants()?),
+            journals: Journals::of(&self.config.results_dir),
             harness_exe: self.config.harness_exe.clone(),
         })
     }

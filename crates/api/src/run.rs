@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use catalog::Capabilities;
 use engine::{Cancel, Listener, RunOptions, RunRequest};
-use model::RunDocument;
+use model::{RunDocument, RunId};
 use serde::Serialize;
 use store::{RunDir, Store, write_atomically};
 use yaml::Diagnostics;
 
 use crate::matrices::Checked;
-use crate::{ApiError, Harness, PlannedCase, StoredRunWithCases, git};
+use crate::{ApiError, Harness, PlannedCase, RecoverInput, RecoveredCase, StoredRunWithCases, git};
 
 /// What to run and how.
 #[derive(Clone, Debug, Default)]
@@ -50,6 +50,15 @@ impl RunFinished {
     pub fn summary(&self, style: report::Style) -> String {
         report::summary(self.stored.view(), style)
     }
+}
+
+/// What people should hear before anything is run.
+#[derive(Clone, Copy, Debug)]
+pub enum Notice<'a> {
+    /// What is odd in the matrix.
+    Matrix(&'a Diagnostics),
+    /// A case of a killed run was put back, or could not be.
+    Recovered(&'a RecoveredCase),
 }
 
 /// What a run would do.
@@ -119,14 +128,15 @@ impl Harness {
         })
     }
 
-    /// Runs a matrix to its end or until `cancel`. `warn` hears of what is odd in the matrix before anything is run.
+    /// Puts back what killed runs have left, then runs a matrix to its end or until `cancel`. `notice` hears of what is odd
+    /// in the matrix, and of what was put back, before anything is run.
     ///
     /// # Errors
     /// Before anything is run: invalid input, nothing selected. After: results cannot be written.
     pub async fn run(
         &self,
         input: RunInput,
-        warn: impl FnOnce(&Diagnostics),
+        mut notice: impl FnMut(Notice<'_>) + Send,
         listeners: Vec<Box<dyn Listener>>,
         cancel: Cancel,
     ) -> Result<RunFinished, ApiError> {
@@ -134,7 +144,7 @@ impl Harness {
         matrix.execution.repeats = input.repeat.unwrap_or(matrix.execution.repeats);
         let all = matrix.case_count();
         let setting = self.setting()?;
-        warn(&warnings);
+        notice(Notice::Matrix(&warnings));
         let selection = engine::Selection::parse(&input.filter).map_err(|e| ApiError::Usage(e.to_string()))?;
         if !matrix.cases().any(|case| selection.selects(&case)) {
             return Err(ApiError::NothingSelected(all));
@@ -143,6 +153,7 @@ impl Harness {
             // Better now than after an hour.
             File::create(path).map_err(|error| ApiError::io("write", path, error))?;
         }
+        let recovered = self.recover(RecoverInput::default(), |case| notice(Notice::Recovered(case))).await?;
         let store = Store::open(&self.config.results_dir)?;
         let options = RunOptions {
             repeat: None,
@@ -159,15 +170,21 @@ impl Harness {
             engine::EngineError::NothingSelected => ApiError::NothingSelected(all),
             other => other.into(),
         })?;
-        let run = store.run(document.run_id.as_str())?.file;
-        let stored = StoredRunWithCases { dir: document.dir.clone(), run, cases: document.cases.clone() };
-        let warnings = reports(&stored, input.junit.as_deref());
+        let stored = stored(&store, &document.run_id)?;
+        let mut warnings = recovered.warnings;
+        warnings.extend(reports(&stored, input.junit.as_deref()));
         Ok(RunFinished { document, warnings, stored })
     }
 }
 
+pub(crate) fn stored(store: &Store, run: &RunId) -> Result<StoredRunWithCases, ApiError> {
+    let record = store.run(run.as_str())?;
+    let dir = record.dir.path().display().to_string();
+    Ok(StoredRunWithCases { dir, run: record.file, cases: store.cases(run)? })
+}
+
 /// Writes the reports. The run itself is stored: what cannot be written now is a warning.
-fn reports(run: &StoredRunWithCases, junit: Option<&Path>) -> Vec<String> {
+pub(crate) fn reports(run: &StoredRunWithCases, junit: Option<&Path>) -> Vec<String> {
     let dir = RunDir::at(PathBuf::from(&run.dir));
     let mut warnings = Vec::new();
     let mut write = |path: &Path, text: &str| {

@@ -107,6 +107,8 @@ pub(crate) enum Command {
     /// Look at what was run
     #[command(subcommand)]
     Runs(Runs),
+    /// Put back what runs that were killed have left on clusters; `run` does it too before it begins
+    Recover(Recover),
     /// Clusters by themselves
     #[command(subcommand)]
     Cluster(Cluster),
@@ -195,6 +197,18 @@ pub(crate) struct Run {
     pub(crate) parallel_clusters: Option<String>,
     #[arg(long, value_name = "PARTITION", hide = true, value_parser = later)]
     pub(crate) partition: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Recover {
+    /// Only this run: an id, a unique prefix of one, or `latest`
+    #[arg(value_name = "RUN")]
+    pub(crate) run: Option<String>,
+    /// The operator's grants, instead of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

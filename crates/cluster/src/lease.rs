@@ -124,6 +124,14 @@ pub async fn lease_state(client: &kube::Client, name: &str) -> Result<LeaseState
     Leases::new(client.clone(), Arc::new(WallClock)).state(name).await
 }
 
+/// Deletes the Lease of a run that is known to be dead, whoever it says holds it.
+///
+/// # Errors
+/// The cluster refused, broke, or did not answer.
+pub async fn remove_lease(client: &kube::Client, name: &str) -> Result<(), LeaseError> {
+    Leases::new(client.clone(), Arc::new(WallClock)).delete(name).await
+}
+
 /// The Leases of a cluster, by one clock.
 #[derive(Clone)]
 pub(crate) struct Leases {

@@ -11,14 +11,17 @@ use cluster::Provisioner;
 use executor::agent::AgentResult;
 use futures::FutureExt;
 use judge::{Mitigation, ScoreInput};
-use model::{CaseFile, Objective, Phase, PhaseResult};
+use gate::crash_point;
+use model::{CaseFile, Class, Objective, Outcome, Phase, PhaseResult, RunId};
 use serde_json::Value;
 
 use crate::agent::{AgentCall, ending, let_in};
 use crate::dispatcher::Dispatcher;
 use crate::logs::CaseLogs;
+use crate::occupancy::Occupancy;
+use crate::put_back::put_back;
 use crate::record::{End, Identity, Record};
-use crate::scene::{Scene, SceneRequest, broken, missing_programs};
+use crate::scene::{Owner, Scene, SceneRequest, broken, missing_programs};
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
 
@@ -39,6 +42,9 @@ pub(crate) struct CaseRequest {
     pub(crate) access: String,
     pub(crate) time: Duration,
     pub(crate) provisioner: Arc<dyn Provisioner>,
+    pub(crate) occupancy: Arc<Occupancy>,
+    pub(crate) run: RunId,
+    pub(crate) run_dir: PathBuf,
     pub(crate) seed: u64,
     pub(crate) log_dir: PathBuf,
     pub(crate) artifacts_dir: PathBuf,
@@ -69,7 +75,13 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
     let end = match lease(&request, &mut record, &logs).await {
         Ok(mut scene) => {
             let end = guarded(&request, &mut record, &mut scene, &logs).await;
+            // Asked before the way back, which may find the cluster answering again.
+            let end = whose(end, &scene);
             put_back(&mut record, &mut scene).await;
+            if let (Some(reference), Some(leak)) = (&scene.cluster.reference, record.leaks.first()) {
+                let why = format!("{} is {} after {}", leak.object, leak.what, record.id());
+                request.occupancy.quarantine(&reference.server, why);
+            }
             end
         }
         Err(end) => end,
@@ -98,7 +110,11 @@ async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>)
             return Err(End::infrastructure(message));
         }
     };
-    let scene = Scene::open(SceneRequest {
+    let identity = &request.identity;
+    let scene = request.occupancy.occupy(&cluster).await;
+    let scene = match scene {
+        Err(end) => Err(end),
+        Ok(()) => Scene::open(SceneRequest {
         setting: request.setting.clone(),
         failure: request.failure.clone(),
         params: request.params.clone(),
@@ -107,8 +123,16 @@ async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>)
         seed: request.seed,
         logs: Arc::clone(logs),
         cancel: request.cancel.clone(),
+        owner: Owner {
+            identity: Some(identity.clone()),
+            case: identity.id.to_string(),
+            run: request.run.to_string(),
+            run_dir: request.run_dir.clone(),
+            label: request.occupancy.label().to_owned(),
+        },
     })
-    .await;
+    .await,
+    };
     let (result, message) = outcome_of(&scene);
     record.end(phase, result, message).await;
     scene
@@ -137,12 +161,14 @@ async fn attempt(
     let (result, message) = outcome_of(&prepared);
     record.end(phase, result, message).await;
     let mut watches = prepared?;
+    crash_point("case.prepared");
     record.params = scene.resolved.params.clone();
 
     let phase = record.begin(Phase::Induce).await;
     let induced = unless_interrupted(request, scene.induce(&mut watches)).await;
     let (result, message) = outcome_of(&induced);
     record.end(phase, result, message).await;
+    crash_point("case.induced");
     let time = induced?.map_or(request.time, |given| given.min(request.time));
 
     let phase = record.begin(Phase::Witness).await;
@@ -154,12 +180,27 @@ async fn attempt(
         Err(_) => scene.testimony(&watches.observer),
     });
     witnessed?;
+    crash_point("case.witnessed");
 
     let result = agent(request, record, scene, &mut watches, time, logs).await?;
+    crash_point("case.agent");
     if request.cancel.interrupted().is_some() {
         return Err(End::interrupted());
     }
-    judge(request, record, scene, &mut watches, result, logs).await
+    let end = judge(request, record, scene, &mut watches, result, logs).await;
+    crash_point("case.judged");
+    end
+}
+
+/// A cluster that went away makes everything fail that needs it, and nobody else is to blame for that.
+fn whose(end: End, scene: &Scene) -> End {
+    let judged = !matches!(end.outcome, Outcome::Interrupted | Outcome::Skipped | Outcome::Passed);
+    match scene.gate.lost_since() {
+        Some(since) if judged && end.class != Some(Class::Infrastructure) => {
+            End::infrastructure(format!("the cluster has not answered since {since}: {}", end.message))
+        }
+        _ => end,
+    }
 }
 
 /// An interruption ends every phase at once but the agent's, which ends its processes first.
@@ -256,24 +297,6 @@ async fn mitigation(objective: Objective, scene: &Scene, watches: &mut Watches, 
             Mitigation::NotHealthy(format!("{broken} did not hold within {} s after the agent", max.as_secs()))
         }
     }
-}
-
-/// Steps 7 and 8: for every case that had a cluster, whatever happened before.
-async fn put_back(record: &mut Record, scene: &mut Scene) {
-    let phase = record.begin(Phase::Stop).await;
-    let stopped = scene.stop().await;
-    match stopped {
-        Ok(()) => record.end(phase, PhaseResult::Ok, None).await,
-        Err(error) => {
-            record.say(format!("`stop` of the failure did not succeed: {error}")).await;
-            record.end(phase, PhaseResult::Failed, Some(error)).await;
-        }
-    }
-    let phase = record.begin(Phase::Certify).await;
-    record.leaks = scene.remove_namespace().await;
-    let leaked = record.leaks.first().map(|leak| format!("{} is {}", leak.object, leak.what));
-    let result = if leaked.is_some() { PhaseResult::Failed } else { PhaseResult::Ok };
-    record.end(phase, result, leaked).await;
 }
 
 fn outcome_of<T>(result: &Result<T, End>) -> (PhaseResult, Option<String>) {

@@ -48,7 +48,7 @@ impl Dispatcher {
     /// Starts the thread. It ends when the last sender is dropped.
     pub(crate) fn start(run: RunId, writer: RunWriter, listeners: Vec<Box<dyn Listener>>) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE);
-        let thread = Recorder { run, writer, listeners, seq: 0, failed: None };
+        let thread = Recorder { run, seq: writer.last_seq(), writer, listeners, failed: None };
         std::thread::spawn(move || thread.run(receiver));
         Self { sender }
     }

@@ -39,6 +39,20 @@ impl CaseLogs {
         })
     }
 
+    /// Goes on with the logs that another process has left in `dir`; without them where that cannot be.
+    pub(crate) fn go_on(case: CaseId, dir: &Path, dispatcher: Option<&Dispatcher>) -> Self {
+        let file = |name: &str| {
+            let file = File::options().append(true).create(true).open(dir.join(name)).ok();
+            Mutex::new(file.map(BufWriter::new))
+        };
+        Self {
+            dispatcher: dispatcher.cloned(),
+            gate: file("gate.jsonl"),
+            failure: file("failure.log"),
+            ..Self::nowhere(case)
+        }
+    }
+
     /// Logs that nobody keeps.
     pub(crate) fn nowhere(case: CaseId) -> Self {
         Self {

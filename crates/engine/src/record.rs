@@ -7,6 +7,7 @@ use model::{
     AnswerRecord, CaseFile, CaseId, Class, ClusterKind, EventKind, GateCounts, Id, Isolation, Leak, LogStream, Outcome,
     Phase, PhaseRecord, PhaseResult, SCHEMA, Usage, Verdict, Witness,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::dispatcher::Dispatcher;
@@ -39,6 +40,11 @@ impl End {
         Self { outcome: Outcome::Error, class: Some(Class::Infrastructure), message: message.into() }
     }
 
+    /// The harness was ended in the middle, and what it left was found later.
+    pub(crate) fn killed() -> Self {
+        Self { message: "the harness was ended in the middle of the case".into(), ..Self::interrupted() }
+    }
+
     pub(crate) fn interrupted() -> Self {
         Self {
             outcome: Outcome::Interrupted,
@@ -48,8 +54,14 @@ impl End {
     }
 }
 
+impl From<gate::JournalError> for End {
+    fn from(error: gate::JournalError) -> Self {
+        Self::infrastructure(error.to_string())
+    }
+}
+
 /// Who and where; fixed from the start of a case.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Identity {
     pub(crate) id: CaseId,
     pub(crate) cluster: Id,
@@ -99,6 +111,11 @@ impl Record {
             artifacts: Vec::new(),
             params: Value::Null,
         }
+    }
+
+    /// It began earlier, in another process.
+    pub(crate) fn began(&mut self, at: Timestamp) {
+        self.started_at = at;
     }
 
     pub(crate) fn id(&self) -> &CaseId {

@@ -11,6 +11,8 @@ use model::Event;
 use plugin::{Host, LoadError, Plugin};
 use store::Store;
 
+use crate::Journals;
+
 /// Sees every event of a run, in order. Called from one thread; a slow listener slows the run down.
 pub trait Listener: Send {
     /// One event.
@@ -53,6 +55,8 @@ pub struct Setting {
     pub plugins: Plugins,
     /// What the operator allows.
     pub grants: Arc<Grants>,
+    /// Where the journals of clusters that outlive this process lie.
+    pub journals: Journals,
     /// This program, for presets that say `$(harness)`.
     pub harness_exe: PathBuf,
 }

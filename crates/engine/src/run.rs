@@ -10,7 +10,7 @@ use gate::{NoSuchAccess, NotNamed};
 use jiff::Timestamp;
 use matrix::{CaseSpec, Matrix};
 use model::{
-    CaseFile, Class, ClusterRecord, EventKind, FailureRecord, Outcome, RunDocument, RunFile, RunId, SCHEMA,
+    CaseFile, Class, ClusterRecord, EventKind, FailureRecord, LogStream, Outcome, RunDocument, RunFile, RunId, SCHEMA,
     TAXONOMY_VERSION, Totals,
 };
 use sha2::{Digest, Sha256};
@@ -20,7 +20,9 @@ use crate::accept::exit_code_of;
 use crate::agent::prompt;
 use crate::case::{CaseRequest, run_case};
 use crate::dispatcher::Dispatcher;
+use crate::occupancy::Occupancy;
 use crate::record::Identity;
+use crate::recover::left_open;
 use crate::{Cancel, FilterError, Listener, RecordError, RunRequest, Selection};
 
 /// The time of a case where the matrix does not say.
@@ -60,6 +62,9 @@ pub enum EngineError {
     /// The results cannot be written.
     #[error("the run could not be recorded: {0}")]
     Store(#[from] StoreError),
+    /// What earlier runs left cannot be read, so nothing may be touched.
+    #[error(transparent)]
+    Journal(#[from] gate::JournalError),
 }
 
 /// Runs the matrix. Listeners see every event; `cancel` ends the run early, with everything put back.
@@ -88,9 +93,13 @@ pub async fn run(
     let dir = writer.dir().to_path_buf();
     let started = EventKind::RunStarted { matrix: run_file.matrix.clone(), dir: dir.display().to_string(), total };
     let paths = Paths::of(&writer);
+    let occupancy = Arc::new(Occupancy::of_run(run_id.as_str()));
+    for open in left_open(&request.setting.journals).await? {
+        occupancy.quarantine(&open.opening.cluster, format!("{} of run {} was left", open.opening.case_id, open.opening.run_id));
+    }
     let dispatcher = Dispatcher::start(run_id.clone(), writer, listeners);
     dispatcher.event(None, started).await;
-    let run = Run { request, cast, selection, seed, total, paths, dispatcher, cancel, run_file };
+    let run = Run { request, cast, selection, seed, total, paths, dispatcher, cancel, run_file, occupancy };
     run.to_the_end().await.map(|(run_file, cases, exit_code)| RunDocument {
         run_id,
         dir: dir.display().to_string(),
@@ -103,13 +112,14 @@ pub async fn run(
 
 /// Where the files of cases lie.
 struct Paths {
+    dir: std::path::PathBuf,
     logs: std::path::PathBuf,
     artifacts: std::path::PathBuf,
 }
 
 impl Paths {
     fn of(writer: &store::RunWriter) -> Self {
-        Self { logs: writer.dir().join("logs"), artifacts: writer.dir().join("artifacts") }
+        Self { dir: writer.dir().to_path_buf(), logs: writer.dir().join("logs"), artifacts: writer.dir().join("artifacts") }
     }
 }
 
@@ -228,6 +238,7 @@ struct Run {
     dispatcher: Dispatcher,
     cancel: Cancel,
     run_file: RunFile,
+    occupancy: Arc<Occupancy>,
 }
 
 impl Run {
@@ -249,6 +260,10 @@ impl Run {
             cases.push(case);
         }
         self.void_group(&mut cases[group_start..]).await?;
+        for problem in self.occupancy.release().await {
+            let line = EventKind::Log { stream: LogStream::Harness, line: problem };
+            self.dispatcher.event(None, line).await;
+        }
         for case in &cases {
             self.run_file.totals.add(case.outcome, case.control, !case.leaks.is_empty());
         }
@@ -293,6 +308,9 @@ impl Run {
             access: matrix.agent_access.clone().unwrap_or_else(|| ACCESS.to_owned()),
             time: options.timeout_per_test.or(matrix.execution.timeout_per_test).unwrap_or(TIMEOUT_PER_TEST),
             provisioner: Arc::clone(provisioner),
+            occupancy: Arc::clone(&self.occupancy),
+            run: self.run_file.run_id.clone(),
+            run_dir: self.paths.dir.clone(),
             seed: case_seed(self.seed, spec.id.as_str()),
             log_dir: self.paths.logs.join(spec.id.as_str()),
             artifacts_dir: self.paths.artifacts.join(spec.id.as_str()),

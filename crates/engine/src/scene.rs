@@ -2,24 +2,28 @@
 //! and by the failure, and the way back. Agents are let in by `case`; this module knows nothing of them.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use catalog::{Failure, Implementation, Origin, Prerequisite, Resolved};
+use certify::Baseline;
 use clock::Clock;
 use cluster::Cluster;
-use gate::{Endpoint, Gate, GateConfig, Hazard, Policy, Power, default_grants};
+use futures::FutureExt;
+use gate::{Endpoint, Gate, GateConfig, Hazard, Policy, Power, crash_point, default_grants};
 use jiff::Timestamp;
 use judge::{Checks, Observer};
-use kube::api::DeleteParams;
-use kube::runtime::wait::{await_condition, conditions};
-use model::{Leak, Party, Witness, WitnessKind};
+use model::{Party, Witness, WitnessKind};
 use plugin::{Call, Plugin, PluginError, ScriptRunner};
 use serde_json::{Value, json};
+use store::{CaseJournal, CaseOpening, OpenCase};
 
+use crate::dossier::{self, Dossier};
+use crate::keeping::Keeping;
 use crate::logs::CaseLogs;
 use crate::objects::Objects;
-use crate::record::End;
+use crate::record::{End, Identity};
 use crate::script::Script;
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
@@ -31,9 +35,12 @@ const CALL: Duration = Duration::from_secs(120);
 /// The shortest time in which a failure must take hold, whatever it expects.
 const WITNESS_AT_LEAST: Duration = Duration::from_secs(60);
 /// Wall time for one step of putting back, whatever the cluster's clock does.
-const PUT_BACK: Duration = Duration::from_secs(300);
-/// Cluster time for a namespace to go.
-const NAMESPACE_GONE: Duration = Duration::from_secs(180);
+pub(crate) const PUT_BACK: Duration = Duration::from_secs(300);
+/// What the journal says of a case that has touched nothing yet.
+const OPENED: &str = "";
+/// What it says before the failure is induced, and from then on.
+const PREPARE_PHASE: &str = "prepare";
+const INDUCE_PHASE: &str = "induce";
 
 /// What a scene is made from.
 pub(crate) struct SceneRequest {
@@ -46,6 +53,21 @@ pub(crate) struct SceneRequest {
     pub(crate) seed: u64,
     pub(crate) logs: Arc<CaseLogs>,
     pub(crate) cancel: Cancel,
+    /// Whose case it is, for the journal.
+    pub(crate) owner: Owner,
+}
+
+/// Whose a case is, as the journal says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Owner {
+    /// None for a failure that is held by hand.
+    pub(crate) identity: Option<Identity>,
+    pub(crate) case: String,
+    pub(crate) run: String,
+    /// The folder whose lock is held as long as its process lives.
+    pub(crate) run_dir: PathBuf,
+    /// Value of the label on everything that is made.
+    pub(crate) label: String,
 }
 
 /// See the module.
@@ -58,6 +80,11 @@ pub(crate) struct Scene {
     pub(crate) cluster: Cluster,
     /// As the matrix names it.
     pub(crate) cluster_name: String,
+    pub(crate) keeping: Keeping,
+    pub(crate) baseline: Option<Baseline>,
+    pub(crate) script: Option<(Arc<Script>, Endpoint)>,
+    pub(crate) induced: bool,
+    pub(crate) label: String,
     host: Objects,
     failure: Failure,
     plugin: Plugin,
@@ -65,9 +92,7 @@ pub(crate) struct Scene {
     workload_policy: Arc<Policy>,
     /// What holds the limits that the operator set for this cluster.
     limits: Vec<Value>,
-    script: Option<(Arc<Script>, Endpoint)>,
     state: Arc<Mutex<Option<String>>>,
-    induced: bool,
     seed: u64,
     logs: Arc<CaseLogs>,
 }
@@ -90,22 +115,16 @@ pub(crate) fn missing_programs(failure: &Failure) -> Option<String> {
 }
 
 impl Scene {
-    /// Sets the scene up without touching the cluster yet.
+    /// Sets the scene up without touching the cluster yet. What another process would need to put it back is on disk
+    /// when this returns, where the cluster outlives this one.
     pub(crate) async fn open(request: SceneRequest) -> Result<Self, End> {
-        let SceneRequest { setting, failure, params, cluster, cluster_name, seed, logs, cancel } = request;
-        let namespace = format!("c-{:05x}", seed & 0xf_ffff);
-        let resolved =
-            failure.resolve(&params, &namespace).map_err(|error| End::test(format!("parameters: {error}")))?;
-        let checks = Checks::compile(&resolved).map_err(|error| End::test(format!("checks: {error}")))?;
-        let plugin = setting.plugins.load(&failure).map_err(|error| End::test(error.to_string()))?;
-        let sink = Arc::clone(&logs);
-        let sink = Arc::new(move |record| sink.request(record));
-        let gate = Gate::new(GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink));
-        let site = cluster.site(&cluster_name);
+        let namespace = format!("c-{:05x}", request.seed & 0xf_ffff);
+        let SceneRequest { setting, failure, params, cluster_name, owner, seed, .. } = &request;
+        let site = request.cluster.site(cluster_name);
         let limits = setting.grants.cluster(site).map_err(|error| End::test(error.to_string()))?;
         let limits = limits.map(|cluster| cluster.limit_objects(&namespace)).unwrap_or_default();
-        let granted = setting.grants.failure((&failure).into(), site);
-        if needs_host_script(&failure) && !granted.allows(Hazard::HostScript) {
+        let granted = setting.grants.failure(failure.into(), site);
+        if needs_host_script(failure) && !granted.allows(Hazard::HostScript) {
             let mut needed = Power::from(&failure.metadata.capabilities);
             needed.hazards.insert(Hazard::HostScript);
             return Err(End::test(format!(
@@ -114,11 +133,66 @@ impl Scene {
                 granted.lines_for(&needed).unwrap_or_default()
             )));
         }
+        let resolved =
+            failure.resolve(params, &namespace).map_err(|error| End::test(format!("parameters: {error}")))?;
         let subject = format!("failure `{}`", failure.id());
-        let plugin_policy = granted.effective(&resolved.capabilities, &namespace).with_subject(subject.clone());
-        let in_case = Power { rules: default_grants().rules, hazards: plugin_policy.hazards().clone() };
+        let policy = granted.effective(&resolved.capabilities, &namespace).with_subject(subject);
+        let keeping = match &request.cluster.reference {
+            None => Keeping::memory(),
+            Some(reference) => {
+                let dossier =
+                    Dossier::new(owner.identity.clone(), reference.clone(), params.clone(), &policy, *seed);
+                let opening = CaseOpening {
+                    run_id: owner.run.clone(),
+                    run_dir: owner.run_dir.clone(),
+                    case_id: owner.case.clone(),
+                    cluster: reference.server.clone(),
+                    namespace: namespace.clone(),
+                    label: owner.label.clone(),
+                    document: serde_json::to_value(&dossier).unwrap_or_default(),
+                    package: dossier::pack(failure),
+                };
+                let kept = Keeping::disk(&setting.journals, opening).await;
+                kept.map_err(|error| End::infrastructure(error.to_string()))?
+            }
+        };
+        crash_point("case.opened");
+        let past = Past { namespace, keeping, policy, limits, state: None, induced: false, baseline: None };
+        Self::assemble(request, past).await
+    }
+
+    /// The scene of a case that another process left, for putting it back.
+    pub(crate) async fn reopen(request: SceneRequest, dossier: &Dossier, left: OpenCase, journal: CaseJournal) -> Result<Self, End> {
+        let baseline = left.baseline.as_deref().map(serde_json::from_slice).transpose();
+        let past = Past {
+            namespace: left.opening.namespace,
+            keeping: Keeping::Disk(journal),
+            policy: dossier.policy(),
+            limits: Vec::new(),
+            state: left.state,
+            induced: left.phase != OPENED && left.phase != PREPARE_PHASE,
+            baseline: baseline.map_err(|error| End::infrastructure(format!("the saved baseline: {error}")))?,
+        };
+        Self::assemble(request, past).await
+    }
+
+    async fn assemble(request: SceneRequest, past: Past) -> Result<Self, End> {
+        let SceneRequest { setting, failure, params, cluster, cluster_name, seed, logs, cancel, owner } = request;
+        let Past { namespace, keeping, policy, limits, state, induced, baseline } = past;
+        let resolved =
+            failure.resolve(&params, &namespace).map_err(|error| End::test(format!("parameters: {error}")))?;
+        let checks = Checks::compile(&resolved).map_err(|error| End::test(format!("checks: {error}")))?;
+        let plugin = setting.plugins.load(&failure).map_err(|error| End::test(error.to_string()))?;
+        let sink = Arc::clone(&logs);
+        let sink = Arc::new(move |record| sink.request(record));
+        let gate = Gate::new(GateConfig {
+            journal: keeping.journal(),
+            label: owner.label.clone(),
+            ..GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink)
+        });
+        let in_case = Power { rules: default_grants().rules, hazards: policy.hazards().clone() };
         let workload_policy =
-            Policy::from_power(in_case.in_case(&namespace)).with_subject(format!("workload of {subject}"));
+            Policy::from_power(in_case.in_case(&namespace)).with_subject(format!("workload of {}", policy.subject()));
         let host = Objects::new(gate.client(Party::Host, Arc::new(Policy::everything())));
         let mut scene = Self {
             clock: Arc::clone(&cluster.clock),
@@ -127,16 +201,19 @@ impl Scene {
             resolved,
             checks: Arc::new(checks),
             cluster,
+            keeping,
+            baseline,
+            script: None,
+            induced,
+            label: owner.label,
             host,
             failure,
             plugin,
-            plugin_policy: Arc::new(plugin_policy.within_limits()),
+            plugin_policy: Arc::new(policy.within_limits()),
             workload_policy: Arc::new(workload_policy.within_limits()),
             limits,
             cluster_name,
-            script: None,
-            state: Arc::default(),
-            induced: false,
+            state: Arc::new(Mutex::new(state)),
             seed,
             logs,
         };
@@ -170,6 +247,11 @@ impl Scene {
     /// Checks what the failure needs of the cluster, makes namespace and workload, waits until health holds.
     pub(crate) async fn prepare(&mut self) -> Result<Watches, End> {
         self.check_kinds().await?;
+        let baseline = Baseline::take(&self.gate.keeper()).await;
+        let baseline = baseline.map_err(|error| End::infrastructure(format!("the baseline: {error}")))?;
+        self.keeping.baseline(&baseline).await?;
+        self.baseline = Some(baseline);
+        self.keeping.phase(PREPARE_PHASE).await?;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace}});
         self.host.create(&namespace, "").await.map_err(|error| End::infrastructure(error.to_string()))?;
         for object in &self.limits {
@@ -222,10 +304,12 @@ impl Scene {
     /// Calls `induce`. What comes back is the time that the agent may take.
     pub(crate) async fn induce(&mut self, watches: &mut Watches) -> Result<Option<Duration>, End> {
         watches.observer.arm();
+        self.keeping.phase(INDUCE_PHASE).await?;
         self.induced = true;
         let call = self.call();
         let induced = watches.pump_while(self.plugin.induce(call)).await.map_err(|error| blame(&error))?;
         if induced.state.is_some() {
+            self.keeping.state(induced.state.clone()).await?;
             *self.state.lock().unwrap_or_else(PoisonError::into_inner) = induced.state;
         }
         Ok(induced.agent_time)
@@ -276,44 +360,9 @@ impl Scene {
         }
     }
 
-    /// Deletes the namespace and waits until it is gone; what is left is a leak.
-    pub(crate) async fn remove_namespace(&mut self) -> Vec<Leak> {
-        if let Some((_, endpoint)) = self.script.take() {
-            endpoint.shutdown().await;
-        }
-        let removed = match tokio::time::timeout(PUT_BACK, self.try_remove_namespace()).await {
-            Ok(removed) => removed,
-            Err(_) => Err(format!("the cluster did not answer within {} s", PUT_BACK.as_secs())),
-        };
-        let leak = |why| Leak {
-            object: format!("v1 Namespace {}", self.namespace),
-            what: "left_over".into(),
-            evidence: vec![Value::String(why)],
-        };
-        removed.err().map(leak).into_iter().collect()
-    }
-
-    async fn try_remove_namespace(&self) -> Result<(), String> {
-        let api = self.host.api("v1", "Namespace", None).await.map_err(|error| error.to_string())?;
-        let found = api.get_opt(&self.namespace).await.map_err(|error| format!("it could not be read: {error}"))?;
-        let Some(uid) = found.and_then(|namespace| namespace.metadata.uid) else { return Ok(()) };
-        match api.delete(&self.namespace, &DeleteParams::default()).await {
-            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(()),
-            Err(error) => return Err(format!("it could not be deleted: {error}")),
-            Ok(_) => {}
-        }
-        // A watch, not a poll: while a poll is on its way, a cluster that hurries would run on.
-        let gone = await_condition(api, &self.namespace, conditions::is_deleted(&uid));
-        match clock::run_until(&self.clock, NAMESPACE_GONE, gone).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(format!("its end could not be watched: {error}")),
-            Err(_) => Err(format!("still there after {} s of cluster time", NAMESPACE_GONE.as_secs())),
-        }
-    }
-
     fn call(&self) -> Call {
         let logs = Arc::clone(&self.logs);
-        let state = Arc::clone(&self.state);
+        let (state, keeping) = (Arc::clone(&self.state), self.keeping.clone());
         Call {
             client: self.gate.client(Party::Plugin, Arc::clone(&self.plugin_policy)),
             clock: Arc::clone(&self.clock),
@@ -323,13 +372,29 @@ impl Scene {
             seed: self.seed,
             log: Arc::new(move |line| logs.failure(line)),
             checkpoint: Arc::new(move |saved| {
-                *state.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
-                Box::pin(std::future::ready(Ok(())))
+                let (state, keeping) = (Arc::clone(&state), keeping.clone());
+                let keep = async move {
+                    keeping.state(Some(saved.clone())).await.map_err(|error| error.to_string())?;
+                    *state.lock().unwrap_or_else(PoisonError::into_inner) = Some(saved);
+                    Ok(())
+                };
+                keep.boxed()
             }),
             script: self.script.as_ref().map(|(script, _)| Arc::clone(script) as Arc<dyn ScriptRunner>),
             deadline: CALL,
         }
     }
+}
+
+/// What a scene begins with: nothing, or what another process left.
+struct Past {
+    namespace: String,
+    keeping: Keeping,
+    policy: Policy,
+    limits: Vec<Value>,
+    state: Option<String>,
+    induced: bool,
+    baseline: Option<Baseline>,
 }
 
 /// A script from a folder of one's own may run; one that came in a file from somebody else needs a grant.

@@ -1,16 +1,20 @@
 //! One failure by itself, for people who write or look at failures: break a cluster, hold it broken, put it back.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use catalog::Failure;
 use cluster::Provisioner;
 use model::{CaseId, Class, Id, Leak, Outcome, Party, Witness};
 use serde_json::Value;
+use store::RunLock;
 
 use crate::logs::CaseLogs;
+use crate::occupancy::Occupancy;
+use crate::put_back::PutBack;
 use crate::record::End;
-use crate::scene::{Scene, SceneRequest, missing_programs};
+use crate::scene::{Owner, Scene, SceneRequest, missing_programs};
 use crate::{Cancel, Setting};
 
 /// What to break, and where.
@@ -63,6 +67,8 @@ pub enum Held {
     Ready(String),
     /// `stop` did not succeed.
     StopFailed(String),
+    /// Something that people should know about the way back.
+    Remark(String),
     /// Everything is put back but these.
     PutBack(Vec<Leak>),
 }
@@ -83,7 +89,21 @@ pub async fn hold(
     let cluster = cluster.map_err(|error| End::infrastructure(error.to_string()))?;
     let agent: Id = "hand".parse().map_err(|_| End::infrastructure("no id"))?;
     let case = CaseId::new(&request.cluster, request.failure.id(), &agent, 1);
-    let mut scene = Scene::open(SceneRequest {
+    let name = format!("hold-{:08x}", rand::random::<u32>());
+    let occupancy = Occupancy::of_run(&name);
+    occupancy.occupy(&cluster).await?;
+    let locked = match &cluster.reference {
+        None => None,
+        Some(_) => Some(Locked::at(request.setting.journals.results().join(&name)).map_err(End::infrastructure)?),
+    };
+    let opened = Scene::open(SceneRequest {
+        owner: Owner {
+            identity: None,
+            case: case.to_string(),
+            run: name,
+            run_dir: locked.as_ref().map(|locked| locked.dir.clone()).unwrap_or_default(),
+            label: occupancy.label().to_owned(),
+        },
         setting: request.setting,
         failure: request.failure,
         params: request.params,
@@ -93,14 +113,55 @@ pub async fn hold(
         logs: Arc::new(CaseLogs::nowhere(case)),
         cancel: request.cancel.clone(),
     })
-    .await?;
-    let held =
-        request.cancel.unless(broken(&mut scene, &mut tell, release)).await.unwrap_or_else(|| Err(End::interrupted()));
-    if let Err(error) = scene.stop().await {
+    .await;
+    let held = match opened {
+        Err(end) => Err(end),
+        Ok(scene) => Ok(hold_open(scene, request.cancel, &mut tell, release).await?),
+    };
+    for problem in occupancy.release().await {
+        tell(Held::Remark(problem));
+    }
+    drop(locked);
+    Ok(held?)
+}
+
+async fn hold_open(
+    mut scene: Scene,
+    cancel: Cancel,
+    tell: &mut (impl FnMut(Held) + Send),
+    release: impl Future<Output = ()> + Send,
+) -> Result<(), End> {
+    let held = cancel.unless(broken(&mut scene, tell, release)).await.unwrap_or_else(|| Err(End::interrupted()));
+    let back = PutBack::of(&mut scene).await;
+    if let Some(error) = back.stop {
         tell(Held::StopFailed(error));
     }
-    tell(Held::PutBack(scene.remove_namespace().await));
-    Ok(held?)
+    for remark in back.remarks {
+        tell(Held::Remark(remark));
+    }
+    tell(Held::PutBack(back.leaks));
+    held
+}
+
+/// The lock by which recovery sees that this process lives, in a folder that is gone afterwards.
+struct Locked {
+    dir: PathBuf,
+    _lock: RunLock,
+}
+
+impl Locked {
+    fn at(dir: PathBuf) -> Result<Self, String> {
+        std::fs::create_dir_all(&dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+        let lock = RunLock::acquire(&dir).map_err(|error| error.to_string())?;
+        Ok(Self { dir, _lock: lock })
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // What stays is an empty folder.
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
 }
 
 async fn broken(

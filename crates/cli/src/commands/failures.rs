@@ -156,6 +156,7 @@ fn tell(held: Held, terminal: Terminal) {
             let _ = print(&format!("KUBECONFIG={path}\n"));
         }
         Held::StopFailed(error) => terminal.say(&format!("`stop` failed: {}", one_line(&error))),
+        Held::Remark(remark) => terminal.say(&one_line(&remark)),
         Held::PutBack(leaks) if leaks.is_empty() => terminal.say("Everything is put back."),
         Held::PutBack(leaks) => {
             for leak in leaks {

@@ -4,6 +4,7 @@ mod agents;
 mod cluster;
 mod failures;
 mod matrix;
+mod recover;
 mod run;
 mod runs;
 
@@ -25,6 +26,7 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result<u8, Problem> {
         Command::Failures(command) => failures::run(&harness(command.grants())?, command, terminal),
         Command::Agents(command) => agents::run(&harness(None)?, command, terminal),
         Command::Runs(command) => runs::run(&harness(None)?, command, terminal),
+        Command::Recover(args) => recover::run(&harness(args.grants.clone())?, args, terminal),
         Command::Cluster(Cluster::Up { kubeconfig }) => cluster::up(kubeconfig, terminal),
         Command::Schema { name } => {
             print_json(&api::schema(&name)?)?;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use api::{Cancel, Harness, Plan, RunFinished, RunInput};
+use api::{Cancel, Harness, Notice, Plan, RunFinished, RunInput};
 
 use super::{runtime, show};
 use crate::args::{Format, Run};
@@ -30,12 +30,12 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
     let finished = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
         interrupt::listen(canceller, "Interrupted: putting everything back. Once more to leave at once.")?;
-        let warn = |warnings: &api::Diagnostics| {
-            if !terminal.quiet {
-                diagnostics(warnings, terminal);
-            }
+        let notice = |notice: Notice<'_>| match notice {
+            Notice::Matrix(warnings) if !terminal.quiet => diagnostics(warnings, terminal),
+            Notice::Matrix(_) => {}
+            Notice::Recovered(case) => terminal.say(super::recover::line(case).trim_end()),
         };
-        Ok::<RunFinished, Problem>(harness.run(input, warn, listeners, cancel).await?)
+        Ok::<RunFinished, Problem>(harness.run(input, notice, listeners, cancel).await?)
     })?;
     for warning in &finished.warnings {
         terminal.say(&format!("warning: {warning}"));

@@ -1,0 +1,50 @@
+//! `recover`
+
+use std::fmt::Write;
+
+use api::{Harness, RecoverInput, RecoverReport, RecoveredCase};
+
+use super::{runtime, show};
+use crate::args::{Format, Recover};
+use crate::problem::Problem;
+use crate::terminal::Terminal;
+
+pub(crate) fn run(harness: &Harness, args: Recover, terminal: Terminal) -> Result<u8, Problem> {
+    // It may take a while: on a terminal each case is told as it is done.
+    let live = args.output.format == Format::Json;
+    let tell = |case: &RecoveredCase| {
+        if live {
+            terminal.say(line(case).trim_end());
+        }
+    };
+    let report = runtime()?.block_on(harness.recover(RecoverInput { run: args.run }, tell))?;
+    for warning in &report.warnings {
+        terminal.say(&format!("warning: {warning}"));
+    }
+    show(&report, args.output, human)?;
+    Ok(report.exit_code)
+}
+
+/// One case in a line, and what it left under it.
+pub(super) fn line(case: &RecoveredCase) -> String {
+    let RecoveredCase { run, case, cluster, result, left } = case;
+    let what = match *result {
+        "put_back" => "everything is as it was before it",
+        "live" => "its run is still at work and was left alone",
+        "leaked" => "this is not as it was:",
+        _ => "it could not be put back, and is tried again by the next run or `recover`:",
+    };
+    let mut out = format!("{case} of run {run} on {cluster}: {what}\n");
+    for one in left {
+        let _ = writeln!(out, "  {one}");
+    }
+    out
+}
+
+fn human(report: &RecoverReport) -> String {
+    let mut out: String = report.cases.iter().map(line).collect();
+    for run in &report.runs {
+        let _ = writeln!(out, "run {run} had no end: what it had begun and not judged is interrupted");
+    }
+    if out.is_empty() { "There is nothing to recover.\n".to_owned() } else { out }
+}
