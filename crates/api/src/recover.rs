@@ -70,7 +70,8 @@ impl Harness {
         input: RecoverInput,
         mut tell: impl FnMut(&RecoveredCase) + Send,
     ) -> Result<RecoverReport, ApiError> {
-        let nothing = RecoverReport { cases: Vec::new(), runs: Vec::new(), exit_code: exit_code::OK, warnings: Vec::new() };
+        let nothing =
+            RecoverReport { cases: Vec::new(), runs: Vec::new(), exit_code: exit_code::OK, warnings: Vec::new() };
         let Some(store) = Store::open_existing(&self.config.results_dir)? else { return Ok(nothing) };
         // Killed runs may have a directory and no row yet.
         store.abandoned()?;

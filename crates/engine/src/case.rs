@@ -10,8 +10,8 @@ use catalog::{AgentPreset, Failure, GroundTruth};
 use cluster::Provisioner;
 use executor::agent::AgentResult;
 use futures::FutureExt;
-use judge::{Mitigation, ScoreInput};
 use gate::crash_point;
+use judge::{Mitigation, ScoreInput};
 use model::{CaseFile, Class, Objective, Outcome, Phase, PhaseResult, RunId};
 use serde_json::Value;
 
@@ -114,24 +114,26 @@ async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>)
     let scene = request.occupancy.occupy(&cluster).await;
     let scene = match scene {
         Err(end) => Err(end),
-        Ok(()) => Scene::open(SceneRequest {
-        setting: request.setting.clone(),
-        failure: request.failure.clone(),
-        params: request.params.clone(),
-        cluster,
-        cluster_name: request.identity.cluster.to_string(),
-        seed: request.seed,
-        logs: Arc::clone(logs),
-        cancel: request.cancel.clone(),
-        owner: Owner {
-            identity: Some(identity.clone()),
-            case: identity.id.to_string(),
-            run: request.run.to_string(),
-            run_dir: request.run_dir.clone(),
-            label: request.occupancy.label().to_owned(),
-        },
-    })
-    .await,
+        Ok(()) => {
+            Scene::open(SceneRequest {
+                setting: request.setting.clone(),
+                failure: request.failure.clone(),
+                params: request.params.clone(),
+                cluster,
+                cluster_name: request.identity.cluster.to_string(),
+                seed: request.seed,
+                logs: Arc::clone(logs),
+                cancel: request.cancel.clone(),
+                owner: Owner {
+                    identity: Some(identity.clone()),
+                    case: identity.id.to_string(),
+                    run: request.run.to_string(),
+                    run_dir: request.run_dir.clone(),
+                    label: request.occupancy.label().to_owned(),
+                },
+            })
+            .await
+        }
     };
     let (result, message) = outcome_of(&scene);
     record.end(phase, result, message).await;

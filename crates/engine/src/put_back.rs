@@ -101,8 +101,7 @@ impl PutBack {
         let journal = scene.keeping.journal();
         let entries = journal.entries().await.map_err(|error| error.to_string())?;
         let touched: Vec<ObjectKey> = entries.into_iter().map(|entry| entry.intent.key).collect();
-        let ownership =
-            Ownership { namespace: &scene.namespace, label: &scene.label, touched: &touched };
+        let ownership = Ownership { namespace: &scene.namespace, label: &scene.label, touched: &touched };
         let client = scene.gate.keeper();
         let compared = certify_until(&client, &scene.clock, SETTLED, baseline, &ownership);
         let differences = match tokio::time::timeout(PUT_BACK, compared).await {

@@ -69,10 +69,7 @@ pub struct Done {
 ///
 /// # Errors
 /// The journal or the results cannot be read or written.
-pub async fn recover(
-    request: RecoverRequest,
-    mut tell: impl FnMut(&Recovered) + Send,
-) -> Result<Done, EngineError> {
+pub async fn recover(request: RecoverRequest, mut tell: impl FnMut(&Recovered) + Send) -> Result<Done, EngineError> {
     let wanted = |run: &str| request.run.as_deref().is_none_or(|only| only == run);
     let db = request.setting.journals.existing().await?;
     let mut left: BTreeMap<String, Vec<OpenCase>> = BTreeMap::new();
@@ -174,8 +171,8 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
     async fn case(&self, open: &OpenCase, dispatcher: Option<&Dispatcher>) -> Result<Recovery, End> {
         let Some(db) = self.db else { return Err(End::infrastructure("there is no journal")) };
         let unusable = |what: &str, why: String| End::infrastructure(format!("the saved {what} cannot be used: {why}"));
-        let dossier: Dossier =
-            serde_json::from_value(open.opening.document.clone()).map_err(|error| unusable("case", error.to_string()))?;
+        let dossier: Dossier = serde_json::from_value(open.opening.document.clone())
+            .map_err(|error| unusable("case", error.to_string()))?;
         let failure = unpack(&open.opening.package).map_err(|why| unusable("failure", why))?;
         let cluster = connect(&dossier.cluster).await.map_err(|error| End::infrastructure(error.to_string()))?;
         let client = cluster.client();

@@ -95,7 +95,10 @@ pub async fn run(
     let paths = Paths::of(&writer);
     let occupancy = Arc::new(Occupancy::of_run(run_id.as_str()));
     for open in left_open(&request.setting.journals).await? {
-        occupancy.quarantine(&open.opening.cluster, format!("{} of run {} was left", open.opening.case_id, open.opening.run_id));
+        occupancy.quarantine(
+            &open.opening.cluster,
+            format!("{} of run {} was left", open.opening.case_id, open.opening.run_id),
+        );
     }
     let dispatcher = Dispatcher::start(run_id.clone(), writer, listeners);
     dispatcher.event(None, started).await;
@@ -119,7 +122,11 @@ struct Paths {
 
 impl Paths {
     fn of(writer: &store::RunWriter) -> Self {
-        Self { dir: writer.dir().to_path_buf(), logs: writer.dir().join("logs"), artifacts: writer.dir().join("artifacts") }
+        Self {
+            dir: writer.dir().to_path_buf(),
+            logs: writer.dir().join("logs"),
+            artifacts: writer.dir().join("artifacts"),
+        }
     }
 }
 

@@ -140,8 +140,7 @@ impl Scene {
         let keeping = match &request.cluster.reference {
             None => Keeping::memory(),
             Some(reference) => {
-                let dossier =
-                    Dossier::new(owner.identity.clone(), reference.clone(), params.clone(), &policy, *seed);
+                let dossier = Dossier::new(owner.identity.clone(), reference.clone(), params.clone(), &policy, *seed);
                 let opening = CaseOpening {
                     run_id: owner.run.clone(),
                     run_dir: owner.run_dir.clone(),
@@ -162,7 +161,12 @@ impl Scene {
     }
 
     /// The scene of a case that another process left, for putting it back.
-    pub(crate) async fn reopen(request: SceneRequest, dossier: &Dossier, left: OpenCase, journal: CaseJournal) -> Result<Self, End> {
+    pub(crate) async fn reopen(
+        request: SceneRequest,
+        dossier: &Dossier,
+        left: OpenCase,
+        journal: CaseJournal,
+    ) -> Result<Self, End> {
         let baseline = left.baseline.as_deref().map(serde_json::from_slice).transpose();
         let past = Past {
             namespace: left.opening.namespace,

@@ -30,7 +30,8 @@ fn list(runs: &[StoredRun]) -> String {
     for StoredRun { dir, run } in runs {
         let exit = match (run.exit_code, run.finished_at) {
             (Some(code), _) => code.to_string(),
-            (None, _) => "unfinished".to_owned(),
+            (None, Some(_)) => "killed".to_owned(),
+            (None, None) => "unfinished".to_owned(),
         };
         rows.push(vec![
             Cell::plain(run.run_id.as_str()),
