@@ -5,13 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clock::Clock;
-use futures::{StreamExt, stream};
+use futures::{Stream, StreamExt, stream};
 use http::{Method, Request};
 use kube::Client;
 use kube::api::{Api, DynamicObject};
 use kube::core::discovery::ApiResource;
 use kube::runtime::wait::{Condition, await_condition, conditions};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::fields::{is_going, text, uid};
 use crate::ObjectKey;
@@ -22,6 +23,10 @@ const TRIES: u32 = 7;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 /// The longest pause, also where the server asks for a longer one.
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+/// Until one try counts as not answered. What it may have written all the same is found by the next.
+const ANSWER: Duration = Duration::from_secs(20);
+/// No further try of a request is begun after this time.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Requests and watches that are open at once.
 const AT_ONCE: usize = 16;
 
@@ -67,13 +72,20 @@ impl Requests {
         }
     }
 
-    /// Many objects; in no order.
-    pub(crate) async fn get_all(&self, keys: Vec<ObjectKey>) -> Vec<(ObjectKey, Result<Option<Value>, Trouble>)> {
-        let read = |key: ObjectKey| async move {
-            let object = self.get(&key).await;
-            (key, object)
+    /// Many objects, in no order. The caller stops at the first trouble that tells of all.
+    pub(crate) fn get_all(
+        &self,
+        keys: Vec<ObjectKey>,
+    ) -> impl Stream<Item = (ObjectKey, Result<Option<Value>, Trouble>)> + Send + use<> {
+        let requests = self.clone();
+        let read = move |key: ObjectKey| {
+            let requests = requests.clone();
+            async move {
+                let object = requests.get(&key).await;
+                (key, object)
+            }
         };
-        stream::iter(keys).map(read).buffer_unordered(AT_ONCE).collect().await
+        stream::iter(keys).map(read).buffer_unordered(AT_ONCE)
     }
 
     /// What a collection holds, by a label where one is given.
@@ -182,32 +194,37 @@ impl Requests {
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Trouble> {
         let mut pause = FIRST_PAUSE;
         let mut last = String::new();
+        let end = Instant::now() + PATIENCE;
         for attempt in 1..=TRIES {
-            let error = match self.try_send(&method, path, body).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            let asked = match &error {
-                kube::Error::Api(status) => {
+            let asked = match tokio::time::timeout(ANSWER, self.try_send(&method, path, body)).await {
+                Ok(Ok(value)) => return Ok(value),
+                Err(_) => {
+                    last = format!("no answer in {} s", ANSWER.as_secs());
+                    0
+                }
+                Ok(Err(kube::Error::Api(status))) => {
                     let passing = matches!(status.code, 429 | 500 | 502 | 503 | 504);
                     if !passing {
-                        return Err(Trouble::Refused { code: status.code, message: status.message.clone() });
+                        return Err(Trouble::Refused { code: status.code, message: status.message });
                     }
-                    last.clone_from(&status.message);
-                    u64::from(status.details.as_ref().map_or(0, |details| details.retry_after_seconds))
+                    last = status.message;
+                    u64::from(status.details.map_or(0, |details| details.retry_after_seconds))
                 }
-                other => {
+                Ok(Err(other)) => {
                     last = other.to_string();
                     0
                 }
             };
-            if attempt < TRIES {
-                tokio::time::sleep(pause.max(Duration::from_secs(asked)).min(LONGEST_PAUSE)).await;
-                pause *= 2;
+            let wait = pause.max(Duration::from_secs(asked)).min(LONGEST_PAUSE);
+            if attempt == TRIES || Instant::now() + wait > end {
+                break;
             }
+            tokio::time::sleep(wait).await;
+            pause *= 2;
         }
         // One that answers others refuses this one, a webhook perhaps.
-        if self.try_send(&Method::GET, "/version", None).await.is_ok() {
+        let version = self.try_send(&Method::GET, "/version", None);
+        if tokio::time::timeout(ANSWER, version).await.is_ok_and(|answer| answer.is_ok()) {
             return Err(Trouble::Refused { code: 503, message: last });
         }
         Err(Trouble::Unreachable(last))

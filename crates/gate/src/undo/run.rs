@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clock::Clock;
+use futures::StreamExt as _;
 use serde_json::{Value, json};
 
 use super::fields::{annotation, is_going, text, uid};
@@ -125,7 +126,8 @@ impl<'a> Undo<'a> {
     async fn read(&mut self) -> Result<(), UndoError> {
         self.world.seen.clear();
         let keys = self.histories.keys().cloned().collect();
-        for (key, object) in self.requests.get_all(keys).await {
+        let mut objects = self.requests.get_all(keys);
+        while let Some((key, object)) = objects.next().await {
             match object {
                 Ok(object) => {
                     self.world.seen.insert(key, Seen { object, as_last: None });
@@ -140,7 +142,8 @@ impl<'a> Undo<'a> {
             }
             _ => None,
         });
-        for (key, object) in self.requests.get_all(others.collect()).await {
+        let mut objects = self.requests.get_all(others.collect());
+        while let Some((key, object)) = objects.next().await {
             if let (Ok(object), Some(seen)) = (object, self.world.seen.get_mut(&key)) {
                 seen.as_last = object;
             }

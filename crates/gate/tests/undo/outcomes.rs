@@ -1,4 +1,4 @@
-//! Writes of which the answer was lost.
+//! Ways of writing, and writes of which the answer was lost.
 
 use gate::{Journal, State};
 use serde_json::{Value, json};
@@ -80,5 +80,28 @@ async fn objects_with_made_up_names_go() {
     }
     let report = rig.undo_all().await;
     assert_eq!(report.restored.len(), 3);
+    rig.is_as(&before, "after the undo").await;
+}
+
+#[tokio::test]
+async fn every_way_of_writing_is_undone() {
+    let rig = still().await;
+    for name in ["selected-1", "selected-2", "put", "json", "applied"] {
+        let labels = json!({"group": name.split('-').next()});
+        rig.given(MAPS, json!({"metadata": {"name": name, "labels": labels}, "data": {"a": "1", "b": "1"}})).await;
+    }
+    let before = rig.dump().await;
+    rig.done("DELETE", &format!("{MAPS}?labelSelector=group%3Dselected"), Value::Null).await;
+    rig.done("PUT", &format!("{MAPS}/put"), json!({"metadata": {"name": "put"}, "data": {"c": "1"}})).await;
+    let patch = json!([{"op": "remove", "path": "/data/a"}, {"op": "add", "path": "/metadata/labels/x", "value": "y"}]);
+    rig.done("PATCH", &format!("{MAPS}/json"), patch).await;
+    for name in ["applied", "made-by-apply"] {
+        let object = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"a": "2"}});
+        rig.done("PATCH", &format!("{MAPS}/{name}?fieldManager=me&force=true"), object).await;
+    }
+    let now = rig.dump().await;
+    assert_eq!(now.len(), before.len() - 1, "two deleted, one made");
+    let report = rig.undo_all().await;
+    assert_eq!(report.restored.len(), 6);
     rig.is_as(&before, "after the undo").await;
 }

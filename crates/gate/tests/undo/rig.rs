@@ -120,7 +120,7 @@ impl Rig {
         made
     }
 
-    /// A party's write, through the gate.
+    /// A party's write, through the gate. A patch that is a list is a JSON patch, one with a field manager an apply.
     pub(crate) async fn touch(&self, method: &str, path: &str, body: Value) -> (u16, Value) {
         let response = self.send(method, path, body).await;
         let status = response.status().as_u16();
@@ -146,10 +146,15 @@ impl Rig {
     }
 
     fn send(&self, method: &str, path: &str, body: Value) -> impl Future<Output = Response<Body>> + use<> {
-        let content_type = if method == "PATCH" { MERGE } else { "application/json" };
+        let content_type = match (method, &body) {
+            ("PATCH", Value::Array(_)) => "application/json-patch+json",
+            ("PATCH", _) if path.contains("fieldManager=") => "application/apply-patch+yaml",
+            ("PATCH", _) => MERGE,
+            _ => "application/json",
+        };
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string().into_bytes()) };
         let request = Request::builder().method(method).uri(path).header("content-type", content_type);
-        let parties = [Party::Agent, Party::Host];
+        let parties = [Party::Host, Party::Plugin, Party::Script, Party::Agent];
         let party = parties[self.sent.fetch_add(1, Ordering::SeqCst) % parties.len()];
         let mut service = self.gate.service(party, Arc::new(Policy::everything()));
         let answer = service.call(request.body(body).unwrap());
