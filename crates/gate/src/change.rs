@@ -10,7 +10,7 @@ use crate::body::Decoded;
 use crate::deliver::Sending;
 use crate::forward::Outgoing;
 use crate::journal::Intent;
-use crate::patience::Answer;
+use crate::patience::{Answer, Found};
 use crate::pin::{self, Form, Pinned, version};
 use crate::subject::{Effect, Subject};
 use crate::write::{Objection, Order, content, is_refused_as};
@@ -30,14 +30,14 @@ impl Gate {
     ) -> Result<Answer, Objection> {
         let mut before = match known {
             Some(known) => known,
-            None => match self.look(&subject.key).await {
-                Ok(Some(before)) => before,
-                Ok(None) => return self.change_absent(order, subject).await,
-                Err(unread) => return Err(unread.into()),
+            None => match self.find(&subject.key).await? {
+                Found::Object(before) => before,
+                Found::Absent(answer) => return self.change_absent(order, subject, *answer).await,
             },
         };
         let mut pause = FIRST_PAUSE;
-        for round in 1.. {
+        let mut round = 1;
+        loop {
             let tied = Tied::new(order, subject, &before)?;
             let outcome = self.change_once(order, subject, &tied, &before).await;
             let conflict = match &outcome {
@@ -50,15 +50,14 @@ impl Gate {
             }
             tokio::time::sleep(pause).await;
             pause *= 2;
-            before = match self.look(&subject.key).await {
+            round += 1;
+            before = match self.find(&subject.key).await? {
                 // It was not the version, then.
-                Ok(Some(now)) if version(&now) == version(&before) => return outcome,
-                Ok(Some(now)) => now,
-                Ok(None) => return self.change_absent(order, subject).await,
-                Err(unread) => return Err(unread.into()),
+                Found::Object(now) if version(&now) == version(&before) => return outcome,
+                Found::Object(now) => now,
+                Found::Absent(answer) => return self.change_absent(order, subject, *answer).await,
             };
         }
-        unreachable!("the rounds are counted")
     }
 
     async fn change_once(
@@ -88,15 +87,14 @@ impl Gate {
     }
 
     /// An update or an apply makes what is not there, as far as the server lets it; all else finds nothing.
-    async fn change_absent(&self, order: &Order<'_>, subject: &Subject) -> Result<Answer, Objection> {
+    async fn change_absent(&self, order: &Order<'_>, subject: &Subject, absent: Answer) -> Result<Answer, Objection> {
         let makes = match (order.method, order.body) {
             (&Method::PUT, Some(_)) => true,
             (&Method::PATCH, Some(body)) => body.form() == Form::Apply,
             _ => false,
         };
         let Some(body) = order.body.filter(|_| makes && subject.subresource.is_empty()) else {
-            // The server's own words, of what would be changed.
-            return Ok(self.get(subject.key.path()).await?);
+            return Ok(absent);
         };
         self.judge(&order.caller.policy, &order.outgoing(), None).await?;
         self.make(order, subject, body.clone()).await

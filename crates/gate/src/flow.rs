@@ -16,7 +16,7 @@ use crate::record::Entry;
 use crate::review::Review;
 use crate::status::{self, Refusal};
 use crate::write::Write;
-use crate::{Attributes, Denial, attributes, tunnel};
+use crate::{Attributes, Denial, attributes, pin, tunnel};
 
 /// What agents are called in the cluster's words.
 const AGENT_USER: &str = "user";
@@ -156,9 +156,8 @@ impl Gate {
 
 /// Kubernetes asks the query for the options of a delete only when there is no body; other servers merge the two.
 fn delete_option_in_query(attributes: &Attributes) -> Option<&str> {
-    const OPTIONS: [&str; 4] = ["dryRun", "gracePeriodSeconds", "propagationPolicy", "orphanDependents"];
     let deletes = matches!(attributes.verb.as_str(), "delete" | "deletecollection");
-    attributes.query.iter().map(|(name, _)| name.as_str()).find(|name| deletes && OPTIONS.contains(name))
+    attributes.query.iter().map(|(name, _)| name.as_str()).find(|name| deletes && pin::is_option(name))
 }
 
 pub(crate) fn allow(entry: Entry, response: Response<Body>) -> Response<Body> {

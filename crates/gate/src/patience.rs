@@ -111,15 +111,23 @@ impl Gate {
 
     /// An object as it is now; none: it is not there.
     pub(crate) async fn look(&self, key: &ObjectKey) -> Result<Option<Value>, Unread> {
+        match self.find(key).await? {
+            Found::Object(object) => Ok(Some(object)),
+            Found::Absent(_) => Ok(None),
+        }
+    }
+
+    /// The same, with the server's own words when it is not there.
+    pub(crate) async fn find(&self, key: &ObjectKey) -> Result<Found, Unread> {
         let answer = self.get(key.path()).await?;
         if answer.status() == StatusCode::NOT_FOUND {
-            return Ok(None);
+            return Ok(Found::Absent(Box::new(answer)));
         }
         if !answer.status().is_success() {
             return Err(Unread::Answered(Box::new(answer)));
         }
         let unread = || Unread::Refused(Refusal::unreachable("the API server's answer could not be read"));
-        serde_json::from_slice(answer.body()).map(Some).map_err(|_| unread())
+        serde_json::from_slice(answer.body()).map(Found::Object).map_err(|_| unread())
     }
 
     /// What is at a path now.
@@ -155,6 +163,13 @@ async fn worth_another(patience: &mut Patience, next: Next) -> bool {
         Next::Again => patience.tries < READS && patience.pause().await,
         Next::After(pause) => patience.wait(pause).await,
     }
+}
+
+/// What is found where an object is looked for.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Object(Value),
+    Absent(Box<Answer>),
 }
 
 /// Why an object could not be read.

@@ -111,9 +111,13 @@ pub(crate) fn take_options(attributes: &mut Attributes, decoded: Option<&Decoded
     }
     members.entry("kind").or_insert_with(|| json!("DeleteOptions"));
     members.entry("apiVersion").or_insert_with(|| json!("v1"));
-    let known = |key: &str| key == "dryRun" || [&NUMBERS[..], &FLAGS, &TEXTS].concat().contains(&key);
-    attributes.query.retain(|(key, _)| !known(key));
+    attributes.query.retain(|(key, _)| !is_option(key));
     Ok(options)
+}
+
+/// Whether a query parameter of a delete is one of its options.
+pub(crate) fn is_option(parameter: &str) -> bool {
+    parameter == "dryRun" || [&NUMBERS[..], &FLAGS, &TEXTS].concat().contains(&parameter)
 }
 
 /// As Go reads a flag of a query (`strconv.ParseBool`).

@@ -36,7 +36,13 @@ impl Gate {
     }
 
     async fn outcome(&self, sending: &Sending<'_>, delivered: &Delivered) -> State {
+        let made = sending.before.is_none();
         match delivered {
+            // Somebody else had made it since the look: it is theirs, and is not to be taken away as if it were ours.
+            Delivered::Answered(answer) if made && answer.status() == StatusCode::OK => {
+                tracing::warn!(object = %sending.subject.key, "an object was made by another while it was applied");
+                State::Refused
+            }
             Delivered::Answered(answer) if answer.status().is_success() => self.after(sending, answer).await,
             Delivered::Answered(_) => State::Refused,
             Delivered::Found(now) => State::Done { after: now.clone().filter(stays) },
