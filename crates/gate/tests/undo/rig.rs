@@ -1,7 +1,7 @@
 //! A cluster and a gate before it. Parties write through the gate, outsiders to the cluster.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -41,6 +41,8 @@ pub(crate) struct Rig {
     pub(crate) records: Arc<Mutex<Vec<GateRecord>>>,
     cut: Arc<Mutex<Option<(usize, Cut)>>>,
     writes: Arc<AtomicUsize>,
+    /// Whether of each four writes one does not arrive, and the answer to one is lost.
+    pub(crate) faulty: Arc<AtomicBool>,
     pub(crate) ended: Arc<Notify>,
     sent: AtomicUsize,
 }
@@ -60,12 +62,18 @@ impl Rig {
         let (cut, writes, ended) =
             (Arc::new(Mutex::new(None::<(usize, Cut)>)), Arc::new(AtomicUsize::new(0)), Arc::new(Notify::new()));
         let (server, at, count, told) = (cluster.clone(), Arc::clone(&cut), Arc::clone(&writes), Arc::clone(&ended));
+        let faulty = Arc::new(AtomicBool::new(false));
+        let is_faulty = Arc::clone(&faulty);
         let service = tower::service_fn(move |request: Request<Body>| {
             let (server, told) = (server.clone(), Arc::clone(&told));
             let write = request.method() != Method::GET;
             let number = if write { count.fetch_add(1, Ordering::SeqCst) } else { usize::MAX };
             let cut = at.lock().unwrap().filter(|(n, _)| *n == number).map(|(_, cut)| cut);
+            let fault = (write && is_faulty.load(Ordering::SeqCst)).then_some(number % 4);
             async move {
+                if fault == Some(0) {
+                    return Err("connection reset".into());
+                }
                 if cut == Some(Cut::Before) {
                     told.notify_one();
                     std::future::pending::<()>().await;
@@ -75,7 +83,7 @@ impl Rig {
                     told.notify_one();
                     std::future::pending::<()>().await;
                 }
-                Ok::<_, BoxError>(response)
+                if fault == Some(1) { Err::<_, BoxError>("connection reset".into()) } else { Ok(response) }
             }
         });
         let upstream = gate::upstream(kube::Client::new(service, "default"));
@@ -85,7 +93,17 @@ impl Rig {
         let sink = Arc::new(move |record| log.lock().unwrap().push(record));
         let config =
             GateConfig { journal: journal.clone(), label: "run-1".into(), ..GateConfig::new(upstream, "a", sink) };
-        Self { cluster, gate: Gate::new(config), journal, records, cut, writes, ended, sent: AtomicUsize::new(0) }
+        Self {
+            cluster,
+            gate: Gate::new(config),
+            journal,
+            records,
+            cut,
+            writes,
+            faulty,
+            ended,
+            sent: AtomicUsize::new(0),
+        }
     }
 
     /// Cuts the n-th write from now on.

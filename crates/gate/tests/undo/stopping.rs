@@ -1,4 +1,5 @@
-//! An undo that is ended in the middle, at every write, before and after it took effect: another one ends it.
+//! An undo that is ended in the middle, at every write, before and after it took effect: another one ends it. And one that
+//! is not ended, only badly served.
 
 use std::time::Duration;
 
@@ -64,4 +65,12 @@ async fn an_undo_that_was_ended_anywhere_is_ended_by_the_next() {
     }
     println!("undo was ended at {cuts} places");
     assert!(cuts >= 20, "{cuts}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_break_under_the_undo_cost_time_only() {
+    let (rig, before) = case().await;
+    rig.faulty.store(true, std::sync::atomic::Ordering::SeqCst);
+    rig.undo_all().await;
+    rig.is_as(&before, "after the undo").await;
 }
