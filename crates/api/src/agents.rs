@@ -1,17 +1,14 @@
 //! Agents: what there is, what it needs, trying one on an easy case.
 
-use std::io;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{AgentPreset, Agents, Problem};
+use catalog::{AgentPreset, Problem};
 use engine::{Cancel, Listener, RunOptions, RunRequest};
+use executor::agent::Given;
 use matrix::{Known, Matrix};
 use model::{CaseFile, Objective};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::Value;
 use store::{RunDir, Store};
 use yaml::Source;
@@ -70,10 +67,8 @@ pub struct AgentTest {
 /// What came of trying an agent.
 #[derive(Clone, Debug, Serialize)]
 pub struct AgentTested {
-    /// The task as the agent found it; none when it was not started.
-    pub task: Option<Value>,
-    /// The names of its environment, sorted.
-    pub environment: Vec<String>,
+    /// Task, names of its environment, sandbox and limits as the agent had them; none when it was not started.
+    pub given: Option<Given>,
     /// The end of its standard output.
     pub stdout: Vec<String>,
     /// The end of its standard error.
@@ -94,7 +89,7 @@ impl Harness {
                 description: preset.description.clone(),
                 executor: preset.executor.as_str().to_owned(),
                 supports: preset.supports.clone(),
-                missing: executor::agent::missing(preset).await,
+                missing: executor::agent::missing(preset, &self.config.harness_exe).await,
             });
         }
         list
@@ -106,7 +101,7 @@ impl Harness {
     /// There is none of this id, or its file has errors.
     pub async fn agents_show(&self, id: &str) -> Result<AgentDetails, ApiError> {
         let preset = self.agent(id)?;
-        let missing = executor::agent::missing(preset).await;
+        let missing = executor::agent::missing(preset, &self.config.harness_exe).await;
         Ok(AgentDetails { id: preset.id.to_string(), missing, preset: preset.to_json() })
     }
 
@@ -123,9 +118,7 @@ impl Harness {
         let preset = self.agent(&test.id)?;
         let folder = tempfile::Builder::new().prefix("harness-").tempdir();
         let folder = folder.map_err(|error| ApiError::io("create a folder in", &std::env::temp_dir(), error))?;
-        let seen = folder.path().join("seen.json");
-        let mut setting = self.setting()?;
-        setting.agents = Arc::new(watched(preset, &seen)?);
+        let setting = self.setting()?;
         let (matrix, matrix_bytes) = easy(preset)?;
         let store = Store::open(&folder.path().join("results"))?;
         let options = RunOptions { timeout_per_test: test.timeout_per_test, ..RunOptions::default() };
@@ -135,11 +128,9 @@ impl Harness {
             return Err(ApiError::Unjudged("interrupted before the case began".to_owned()));
         };
         let logs = RunDir::at(PathBuf::from(&document.dir)).case_logs(&case.id);
-        let seen = std::fs::read(&seen).ok().and_then(|bytes| serde_json::from_slice::<Seen>(&bytes).ok());
-        let seen = seen.unwrap_or_default();
+        let given = std::fs::read(logs.join(engine::GIVEN)).ok();
         Ok(AgentTested {
-            task: seen.task,
-            environment: seen.environment,
+            given: given.and_then(|bytes| serde_json::from_slice(&bytes).ok()),
             stdout: last_lines(&logs.join("agent.stdout")),
             stderr: last_lines(&logs.join("agent.stderr")),
             case,
@@ -176,63 +167,6 @@ fn easy(preset: &AgentPreset) -> Result<(Matrix, Vec<u8>), ApiError> {
         ..Known::default()
     };
     Ok((Matrix::parse(&Source::new("agent test", &text), &known)?, text.into_bytes()))
-}
-
-/// The agent's preset with this program before its command: it writes down what the agent finds, then becomes it.
-fn watched(preset: &AgentPreset, seen: &Path) -> Result<Agents, ApiError> {
-    let mut preset = preset.clone();
-    if !preset.command.is_empty() {
-        let before =
-            ["$(harness)".to_owned(), "probe".to_owned(), seen.to_string_lossy().into_owned(), "--".to_owned()];
-        preset.command.splice(0..0, before);
-    }
-    let text = without_empty(preset.to_json()).to_string();
-    let agents = Agents::load(&[], vec![(preset.id.to_string(), text)]);
-    match agents.problems() {
-        [] => Ok(agents),
-        [problem, ..] => Err(ApiError::Invalid(problem.diagnostics.clone())),
-    }
-}
-
-/// A preset as a person would write it: what is empty or null is the default, and not everything may be said empty.
-fn without_empty(value: Value) -> Value {
-    let is_empty = |value: &Value| match value {
-        Value::Null => true,
-        Value::Object(members) => members.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        _ => false,
-    };
-    match value {
-        Value::Object(members) => {
-            let members = members.into_iter().map(|(key, value)| (key, without_empty(value)));
-            Value::Object(members.filter(|(_, value)| !is_empty(value)).collect())
-        }
-        other => other,
-    }
-}
-
-/// What an agent finds.
-#[derive(Default, Serialize, Deserialize)]
-struct Seen {
-    environment: Vec<String>,
-    task: Option<Value>,
-}
-
-/// Writes down the names of this process's environment and its task, then becomes the program: for
-/// [`Harness::agents_test`], inside what the executor sets up. Returns only when that failed.
-pub fn probe(seen: &Path, program: &str, args: &[String]) -> io::Error {
-    let mut environment: Vec<String> =
-        std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned()).collect();
-    environment.sort();
-    let task = std::env::var_os("HARNESS_TASK").and_then(|path| std::fs::read(path).ok());
-    let task = task.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    let written = serde_json::to_vec(&Seen { environment, task })
-        .map_err(io::Error::from)
-        .and_then(|bytes| std::fs::write(seen, bytes));
-    match written {
-        Ok(()) => Command::new(program).args(args).exec(),
-        Err(error) => error,
-    }
 }
 
 fn last_lines(path: &Path) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! What every call shares: the configuration, and the libraries of failures and agents, read once and when needed.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use catalog::{Agents, Library};
@@ -57,7 +57,15 @@ impl Harness {
             grants: Arc::new(self.grants()?),
             journals: Journals::of(&self.config.results_dir),
             harness_exe: self.config.harness_exe.clone(),
+            hidden: self.hidden(),
         })
+    }
+
+    /// What tells of failures, runs and clusters.
+    fn hidden(&self) -> Vec<PathBuf> {
+        let config = &self.config;
+        let folders = config.failures_dirs.iter().chain(&config.agents_dirs).chain([&config.results_dir]);
+        folders.chain(&config.grants).chain(&config.cache_dir).cloned().collect()
     }
 }
 

@@ -18,13 +18,15 @@ mod runs;
 mod schema;
 
 pub use ::author::Lang;
-pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested, probe};
+pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested};
 pub use author::{BuiltFailure, NewFailure};
 pub use catalog::{Capabilities, Inspection, Problem};
 pub use cluster::{RunningCluster, cluster_up};
 pub use config::{Config, Overrides};
 pub use engine::{Cancel, Canceller, Held, Interrupt, Listener};
 pub use error::ApiError;
+pub use executor::agent::Given;
+pub use executor::{Sandbox, arguments, hide_arguments, sandbox_available, stage};
 pub use failures::{FailureDetails, FailureEntry, FailureList, FailureRun};
 pub use harness::Harness;
 pub use inspect::{failures_inspect, grants_stanza};

@@ -184,7 +184,7 @@ impl Harness {
                 id: used.id.to_string(),
                 control: used.control,
                 executor: preset.executor.as_str().to_owned(),
-                missing: executor::agent::missing(preset).await,
+                missing: executor::agent::missing(preset, &self.config.harness_exe).await,
             });
         }
         plans

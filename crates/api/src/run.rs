@@ -143,7 +143,8 @@ impl Harness {
         let Checked { mut matrix, bytes, warnings } = self.check(&input.matrix)?;
         matrix.execution.repeats = input.repeat.unwrap_or(matrix.execution.repeats);
         let all = matrix.case_count();
-        let setting = self.setting()?;
+        let mut setting = self.setting()?;
+        setting.hidden.push(input.matrix.clone());
         notice(Notice::Matrix(&warnings));
         let selection = engine::Selection::parse(&input.filter).map_err(|e| ApiError::Usage(e.to_string()))?;
         if !matrix.cases().any(|case| selection.selects(&case)) {

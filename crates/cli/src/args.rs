@@ -129,15 +129,13 @@ pub(crate) enum Command {
     /// The built-in agent that does nothing
     #[command(hide = true)]
     Idle,
-    /// Stands before an agent that is tried: writes down what it finds, then becomes the agent
-    #[command(hide = true)]
-    Probe {
-        /// Where to write it
-        seen: PathBuf,
-        /// The agent's command
-        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-        command: Vec<String>,
-    },
+}
+
+impl Command {
+    /// Whether agents or scripts run under it, who may read command lines and must not learn from this one.
+    pub(crate) fn runs_others(&self) -> bool {
+        matches!(self, Self::Run(_) | Self::Failures(Failures::Run(_)) | Self::Agents(Agents::Test { .. }))
+    }
 }
 
 const RUN_HELP: &str = "\

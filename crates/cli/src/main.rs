@@ -18,9 +18,18 @@ use terminal::{Terminal, complain};
 const BUG: u8 = 101;
 
 fn main() -> ExitCode {
+    // Before anything else: the stages of starting an agent are this program, too.
+    if let Some(code) = api::stage() {
+        return ExitCode::from(code);
+    }
     std::panic::set_hook(Box::new(explain_panic));
     let code = std::panic::catch_unwind(|| {
-        let cli = Cli::parse();
+        let cli = Cli::parse_from(api::arguments());
+        if cli.command.runs_others()
+            && let Err(error) = api::hide_arguments("harness-cli")
+        {
+            complain(&format!("warning: agents can read this command line: {error}"));
+        }
         let terminal = Terminal::new(cli.global.color, cli.global.quiet, cli.global.verbose);
         log(cli.global.verbose, terminal);
         commands::run(cli, terminal).unwrap_or_else(|problem| {

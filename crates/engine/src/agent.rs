@@ -18,6 +18,9 @@ use crate::scene::Scene;
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
 
+/// In the folder of a case's logs: what the agent was given, [`executor::agent::Given`].
+pub const GIVEN: &str = "given.json";
+
 /// What the agent is told, word for word the same for every failure.
 pub(crate) fn prompt(namespace: &str, objective: Objective) -> String {
     let asked = match objective {
@@ -71,6 +74,8 @@ pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Wat
         task: &task(&scene.namespace, call.objective, call.time, &scene.cluster.endpoints),
         kubeconfig: endpoint.kubeconfig(),
         harness_exe: &call.setting.harness_exe,
+        hidden: &call.setting.hidden,
+        given_log: call.log_dir.join(GIVEN),
         stdout_log: call.log_dir.join("agent.stdout"),
         stderr_log: call.log_dir.join("agent.stderr"),
         artifacts_dir: call.artifacts_dir,
@@ -88,6 +93,17 @@ pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Wat
     Ok(result)
 }
 
+/// Why an agent may not be let at a cluster: its grant asks for a sandbox there that this machine does not have.
+pub(crate) fn refused(agent: &str, required: bool, available: bool) -> Option<End> {
+    (required && !available).then(|| {
+        End::infrastructure(format!(
+            "the grant of agent `{agent}` says `require_sandbox`, and files cannot be hidden here: that takes Linux 6.2 or \
+             later with `landlock` in /sys/kernel/security/lsm, and for root the program `setpriv`; run it elsewhere, or on \
+             a cluster that a provisioner made"
+        ))
+    })
+}
+
 /// How the agent ended, as the judge asks it.
 pub(crate) fn ending(result: &AgentResult) -> Ending {
     if let Some(why) = &result.unavailable {
@@ -98,6 +114,7 @@ pub(crate) fn ending(result: &AgentResult) -> Ending {
         Exit::Signal(signal) => Ending::Signalled(*signal),
         Exit::TimedOut => Ending::TimedOut,
         Exit::Cancelled => Ending::Cancelled,
+        Exit::Capped(what) => Ending::Capped(what.clone()),
         Exit::NotStarted(why) => Ending::NotStarted(why.clone()),
     }
 }
@@ -115,5 +132,19 @@ fn task(namespace: &str, objective: Objective, time: Duration, endpoints: &Endpo
         answer: AnswerSlot { path: String::new(), schema: executor::answer_schema() },
         fault_types,
         endpoints: endpoints.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_may_ask_for_a_sandbox() {
+        let end = refused("claude", true, false).expect("refused");
+        assert_eq!((end.outcome, end.class), (model::Outcome::Error, Some(model::Class::Infrastructure)));
+        assert!(end.message.contains("`claude`") && end.message.contains("require_sandbox"), "{}", end.message);
+        assert_eq!(refused("claude", true, true), None);
+        assert_eq!(refused("claude", false, false), None);
     }
 }

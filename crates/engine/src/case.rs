@@ -15,7 +15,7 @@ use judge::{Mitigation, ScoreInput};
 use model::{CaseFile, Class, Objective, Outcome, Phase, PhaseResult, RunId};
 use serde_json::Value;
 
-use crate::agent::{AgentCall, ending, let_in};
+use crate::agent::{AgentCall, ending, let_in, refused};
 use crate::dispatcher::Dispatcher;
 use crate::logs::CaseLogs;
 use crate::occupancy::Occupancy;
@@ -62,7 +62,7 @@ impl std::fmt::Debug for CaseRequest {
 pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
     let mut record = Record::new(request.identity.clone(), request.dispatcher.clone());
     let missing = match missing_programs(&request.failure) {
-        None => executor::agent::missing(&request.preset).await,
+        None => executor::agent::missing(&request.preset, &request.setting.harness_exe).await,
         missing => missing,
     };
     if let Some(missing) = missing {
@@ -110,6 +110,14 @@ async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>)
             return Err(End::infrastructure(message));
         }
     };
+    let agent = request.preset.id.as_str();
+    let site = cluster.site(request.identity.cluster.as_str());
+    // An access that there is not ends the case later, with its name.
+    let required = request.setting.grants.agent(agent, &request.access, site).is_ok_and(|power| power.require_sandbox);
+    if let Some(end) = refused(agent, required && !cluster.disposable, executor::sandbox_available()) {
+        record.end(phase, PhaseResult::Failed, Some(end.message.clone())).await;
+        return Err(end);
+    }
     let identity = &request.identity;
     let scene = request.occupancy.occupy(&cluster).await;
     let scene = match scene {

@@ -22,6 +22,7 @@ mod selection;
 mod single;
 mod watches;
 
+pub use agent::GIVEN;
 pub use cancel::{Cancel, Canceller, Interrupt};
 pub use dispatcher::RecordError;
 pub use keeping::Journals;

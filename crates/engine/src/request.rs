@@ -57,8 +57,10 @@ pub struct Setting {
     pub grants: Arc<Grants>,
     /// Where the journals of clusters that outlive this process lie.
     pub journals: Journals,
-    /// This program, for presets that say `$(harness)`.
+    /// This program, for presets that say `$(harness)`, and to watch over agents and scripts: [`executor::stage`].
     pub harness_exe: PathBuf,
+    /// Files and folders that neither agents nor scripts may read, wherever they lie.
+    pub hidden: Vec<PathBuf>,
 }
 
 /// A run.

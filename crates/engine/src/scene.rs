@@ -221,11 +221,11 @@ impl Scene {
             seed,
             logs,
         };
-        scene.lay_out_script(cancel).await?;
+        scene.lay_out_script(&setting, cancel).await?;
         Ok(scene)
     }
 
-    async fn lay_out_script(&mut self, cancel: Cancel) -> Result<(), End> {
+    async fn lay_out_script(&mut self, setting: &Setting, cancel: Cancel) -> Result<(), End> {
         if !matches!(self.failure.implementation, Implementation::Script) {
             return Ok(());
         }
@@ -235,6 +235,7 @@ impl Scene {
             .map_err(|error| End::infrastructure(format!("the gate's proxy: {error}")))?;
         let logs = Arc::clone(&self.logs);
         let script = Script::lay_out(
+            setting,
             &self.failure,
             endpoint.kubeconfig(),
             &self.namespace,

@@ -3,18 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use catalog::Failure;
 use executor::process::{self, Exit, ProcessSpec, Stream};
+use executor::{Reach, Sandbox};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use plugin::{ScriptError, ScriptOutput, ScriptRunner};
 use tempfile::TempDir;
 
-use crate::Cancel;
+use crate::{Cancel, Setting};
 
 /// How long a script may take to end after SIGTERM.
 const GRACE: Duration = Duration::from_secs(5);
@@ -24,6 +25,8 @@ const KEPT_OUTPUT: usize = 256 * 1024;
 /// Where a case's script finds what it needs.
 pub(crate) struct Script {
     folder: TempDir,
+    harness_exe: PathBuf,
+    sandbox: Sandbox,
     env: BTreeMap<String, String>,
     time_limit: Duration,
     on_line: Arc<dyn Fn(&str) + Send + Sync>,
@@ -39,6 +42,7 @@ impl std::fmt::Debug for Script {
 impl Script {
     /// Lays the package out in a private folder.
     pub(crate) fn lay_out(
+        setting: &Setting,
         failure: &Failure,
         kubeconfig: &str,
         namespace: &str,
@@ -59,28 +63,33 @@ impl Script {
         let induce = package.join("induce.sh");
         std::fs::set_permissions(&induce, Permissions::from_mode(0o700))?;
         let home = folder.path().join("home");
+        let temporary = folder.path().join("tmp");
         std::fs::create_dir(&home)?;
+        std::fs::create_dir(&temporary)?;
         let config = folder.path().join("kubeconfig");
         std::fs::write(&config, kubeconfig)?;
         std::fs::set_permissions(&config, Permissions::from_mode(0o600))?;
-        let env = environment(&home, &config, namespace, pod_name);
-        Ok(Self { folder, env, time_limit, on_line, cancel })
+        let env = environment(&[("HOME", &home), ("TMPDIR", &temporary), ("KUBECONFIG", &config)], namespace, pod_name);
+        let mut reach = Reach::new();
+        reach.program(&induce);
+        let sandbox = Sandbox { read: reach.without(&setting.hidden), write: vec![folder.path().to_owned()] };
+        let harness_exe = setting.harness_exe.clone();
+        Ok(Self { folder, harness_exe, sandbox, env, time_limit, on_line, cancel })
     }
 }
 
-fn environment(home: &Path, config: &Path, namespace: &str, pod_name: &str) -> BTreeMap<String, String> {
+fn environment(paths: &[(&str, &Path)], namespace: &str, pod_name: &str) -> BTreeMap<String, String> {
     let inherited = |name: &str, default: &str| std::env::var(name).unwrap_or_else(|_| default.to_owned());
     [
         ("PATH", inherited("PATH", "/usr/local/bin:/usr/bin:/bin")),
         ("LANG", inherited("LANG", "C.UTF-8")),
         ("TZ", inherited("TZ", "UTC")),
         ("NO_PROXY", "127.0.0.1,localhost,::1".to_owned()),
-        ("HOME", home.display().to_string()),
-        ("KUBECONFIG", config.display().to_string()),
         ("TEST_NAMESPACE", namespace.to_owned()),
         ("TEST_POD_NAME", pod_name.to_owned()),
     ]
     .into_iter()
+    .chain(paths.iter().map(|(name, path)| (*name, path.display().to_string())))
     .map(|(name, value)| (name.to_owned(), value))
     .collect()
 }
@@ -92,10 +101,12 @@ impl ScriptRunner for Script {
         let spec = ProcessSpec {
             args,
             env: self.env.clone(),
+            sandbox: Some(self.sandbox.clone()),
+            places: vec![self.folder.path().to_owned()],
             grace: GRACE,
             keep_output: KEPT_OUTPUT,
             on_line: Arc::new(move |_: Stream, line: &str| on_line(line)),
-            ..ProcessSpec::new(package.join("induce.sh"), package, Instant::now() + self.time_limit)
+            ..ProcessSpec::new(&self.harness_exe, package.join("induce.sh"), package, Instant::now() + self.time_limit)
         };
         let cancel = self.cancel.raised();
         async move {
@@ -104,6 +115,7 @@ impl ScriptRunner for Script {
                 Exit::Code(code) => code,
                 Exit::Signal(signal) => 128 + signal,
                 Exit::TimedOut => return Err(ScriptError("induce.sh did not end in its time".into())),
+                Exit::Capped(what) => return Err(ScriptError(format!("induce.sh was ended: {what}"))),
                 Exit::Cancelled => return Err(ScriptError("the run was interrupted".into())),
                 Exit::NotStarted(why) => return Err(ScriptError(format!("induce.sh could not be started: {why}"))),
             };

@@ -10,12 +10,16 @@ use catalog::{AgentPreset, AgentRequirement, AnswerSource, Executor, StdinKind};
 use expr::Expression;
 use jiff::Timestamp;
 use model::{AnswerRecord, Artifact, Isolation, Objective, Outcome, Task, Usage};
+use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
+use crate::limits::Limits;
 use crate::output::{Pointers, final_object, unavailable, usage};
 use crate::process::{self, Exit, OnLine, ProcessResult, ProcessSpec};
 use crate::prompt::{Places, expand, prompt};
+use crate::reach::Reach;
 use crate::redact::Redactor;
+use crate::sandbox::Sandbox;
 use crate::workspace::Workspace;
 use crate::{answer, artifacts, environment};
 
@@ -38,8 +42,12 @@ pub struct AgentRun<'a> {
     pub task: &'a Task,
     /// The text of its kubeconfig.
     pub kubeconfig: &'a str,
-    /// What `$(harness)` stands for.
+    /// What `$(harness)` stands for, and what watches over it.
     pub harness_exe: &'a Path,
+    /// What it must not read, wherever that lies.
+    pub hidden: &'a [PathBuf],
+    /// Where it is written down what the agent was given: task, names of its environment, what it may read and write.
+    pub given_log: PathBuf,
     /// Where its standard output is written to.
     pub stdout_log: PathBuf,
     /// Where its standard error is written to.
@@ -99,9 +107,9 @@ impl AgentResult {
 }
 
 /// What the agent needs and is not there, with how to install it; none when everything is.
-pub async fn missing(preset: &AgentPreset) -> Option<String> {
+pub async fn missing(preset: &AgentPreset, harness_exe: &Path) -> Option<String> {
     for requirement in &preset.requires {
-        if let Some(problem) = unmet(requirement).await {
+        if let Some(problem) = unmet(requirement, harness_exe).await {
             let install = requirement.install.as_deref().map(|how| format!("; install it with: {how}"));
             return Some(format!("agent `{}` needs {problem}{}", preset.id, install.unwrap_or_default()));
         }
@@ -109,7 +117,7 @@ pub async fn missing(preset: &AgentPreset) -> Option<String> {
     None
 }
 
-async fn unmet(requirement: &AgentRequirement) -> Option<String> {
+async fn unmet(requirement: &AgentRequirement, harness_exe: &Path) -> Option<String> {
     let path = environment::path();
     let program = &requirement.program;
     if environment::find_program(program, &path).is_none() {
@@ -124,7 +132,7 @@ async fn unmet(requirement: &AgentRequirement) -> Option<String> {
         env: environment::for_probe(),
         grace: Duration::from_secs(1),
         keep_output: 4096,
-        ..ProcessSpec::new(found, std::env::temp_dir(), Instant::now() + VERSION)
+        ..ProcessSpec::new(harness_exe, found, std::env::temp_dir(), Instant::now() + VERSION)
     };
     match process::run(spec, std::future::pending()).await.exit {
         Exit::Code(0) => None,
@@ -138,15 +146,18 @@ pub async fn run(run: AgentRun<'_>, cancel: impl Future<Output = ()> + Send) -> 
         Ok(prepared) => prepared,
         Err(why) => return AgentResult::not_started(why),
     };
-    let Prepared { workspace, spec, redactor } = prepared;
-    let ended = process::run(spec, cancel).await;
-    let isolation = Isolation {
-        home: true,
-        environment: true,
-        // A descendant that leaves group, parents and environment behind is not held; see `process`.
-        process_tree: false,
+    let Prepared { workspace, task, spec, redactor } = prepared;
+    let given = Given {
+        task,
+        environment: spec.env.keys().cloned().collect(),
+        sandbox: spec.sandbox.clone().unwrap_or_default(),
+        limits: spec.limits,
         landlock: false,
     };
+    let ended = process::run(spec, cancel).await;
+    let isolation =
+        Isolation { home: true, environment: true, process_tree: ended.contained, landlock: ended.landlock };
+    given.write(&run.given_log, ended.landlock);
     let (answer, artifacts) = gather(&run, &ended, workspace, redactor).await;
     let last = last_words(run.preset, &ended.stdout);
     let pointers = &run.preset.output.usage;
@@ -177,8 +188,35 @@ pub async fn run(run: AgentRun<'_>, cancel: impl Future<Output = ()> + Send) -> 
     }
 }
 
+/// What an agent was given: for whoever wonders why it could not do something.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Given {
+    /// As it found it.
+    pub task: Task,
+    /// The names of its environment, sorted.
+    pub environment: Vec<String>,
+    /// What it might touch, where `landlock` holds.
+    pub sandbox: Sandbox,
+    /// What it might use.
+    pub limits: Limits,
+    /// The kernel enforced the sandbox; otherwise it might touch whatever the user may.
+    pub landlock: bool,
+}
+
+impl Given {
+    fn write(mut self, to: &Path, landlock: bool) {
+        self.landlock = landlock;
+        let written =
+            serde_json::to_vec_pretty(&self).map_err(io::Error::from).and_then(|text| std::fs::write(to, text));
+        if let Err(error) = written {
+            tracing::warn!(%error, path = %to.display(), "cannot write a log");
+        }
+    }
+}
+
 struct Prepared {
     workspace: Workspace,
+    task: Task,
     spec: ProcessSpec,
     redactor: Redactor,
 }
@@ -192,7 +230,7 @@ fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
     let Some((program, rest)) = preset.command.split_first() else {
         return Err(format!("the preset of agent `{}` has no command", preset.id));
     };
-    let workspace = furnish(run).map_err(|e| format!("the agent's workspace: {e}"))?;
+    let (workspace, task) = furnish(run).map_err(|e| format!("the agent's workspace: {e}"))?;
     let places = Places {
         harness: run.harness_exe,
         task: &workspace.task(),
@@ -203,7 +241,7 @@ fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
     let Some(found) = environment::find_program(&program, &environment::path()) else {
         return Err(format!("the program `{program}` is not on PATH"));
     };
-    let mut env = environment::base(&workspace, &run.task.namespace, &hex::encode(rand::random::<[u8; 16]>()));
+    let mut env = environment::base(&workspace, &run.task.namespace);
     let passed: Vec<(String, String)> =
         preset.env.pass.iter().filter_map(|name| Some((name.clone(), std::env::var(name).ok()?))).collect();
     let mut secrets: Vec<String> = passed.iter().map(|(_, value)| value.clone()).collect();
@@ -215,11 +253,15 @@ fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
         StdinKind::Task => Some(std::fs::read(places.task).map_err(|e| format!("the task file: {e}"))?),
         StdinKind::None => None,
     };
-    let args = rest.iter().map(|arg| expand(arg, &places)).chain(run.args.iter().cloned()).collect();
+    let own_args: Vec<String> = rest.iter().map(|arg| expand(arg, &places)).collect();
+    let sandbox = sandbox(run, &found, &own_args, &workspace);
+    let args = own_args.into_iter().chain(run.args.iter().cloned()).collect();
     let spec = ProcessSpec {
         args,
         env,
         stdin,
+        sandbox: Some(sandbox),
+        places: workspace.places(),
         grace: GRACE,
         stdout_log: Some(run.stdout_log.clone()),
         stderr_log: Some(run.stderr_log.clone()),
@@ -227,12 +269,33 @@ fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
         keep_output: KEPT_OUTPUT,
         secrets: secrets.clone(),
         on_line: run.on_line.clone(),
-        ..ProcessSpec::new(found, workspace.dir(), run.deadline)
+        ..ProcessSpec::new(run.harness_exe, found, workspace.dir(), run.deadline)
     };
-    Ok(Prepared { workspace, spec, redactor: Redactor::new(secrets) })
+    Ok(Prepared { workspace, task, spec, redactor: Redactor::new(secrets) })
 }
 
-fn furnish(run: &AgentRun<'_>) -> io::Result<Workspace> {
+/// What the agent may touch. Arguments of the matrix open nothing: matrices come from strangers.
+fn sandbox(run: &AgentRun<'_>, program: &Path, args: &[String], workspace: &Workspace) -> Sandbox {
+    let mut reach = Reach::new();
+    reach.program(program);
+    for requirement in &run.preset.requires {
+        if let Some(found) = environment::find_program(&requirement.program, &environment::path()) {
+            reach.program(&found);
+        }
+    }
+    for arg in args {
+        let value = arg.split_once('=').map_or(arg.as_str(), |(_, value)| value);
+        [arg.as_str(), value]
+            .into_iter()
+            .map(Path::new)
+            .filter(|path| path.is_absolute())
+            .for_each(|path| reach.file(path));
+    }
+    run.preset.sandbox.read.iter().for_each(|path| reach.named(path));
+    Sandbox { read: reach.without(run.hidden), write: workspace.places() }
+}
+
+fn furnish(run: &AgentRun<'_>) -> io::Result<(Workspace, Task)> {
     let workspace = Workspace::new()?;
     let mut task = run.task.clone();
     task.answer.path = workspace.answer().to_string_lossy().into_owned();
@@ -241,7 +304,7 @@ fn furnish(run: &AgentRun<'_>) -> io::Result<Workspace> {
     if let Some(home) = std::env::var_os("HOME").map(PathBuf::from) {
         run.preset.home_files.iter().try_for_each(|file| workspace.bring(&home, file))?;
     }
-    Ok(workspace)
+    Ok((workspace, task))
 }
 
 /// The token ends with the case, but a log that holds it looks like a leak.

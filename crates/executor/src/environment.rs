@@ -18,7 +18,7 @@ pub(crate) fn path() -> String {
 }
 
 /// The environment of an agent, without what its preset adds.
-pub(crate) fn base(workspace: &Workspace, namespace: &str, marker: &str) -> BTreeMap<String, String> {
+pub(crate) fn base(workspace: &Workspace, namespace: &str) -> BTreeMap<String, String> {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let language = env::var("LANG").unwrap_or_else(|_| "C.UTF-8".to_owned());
     BTreeMap::from([
@@ -33,7 +33,6 @@ pub(crate) fn base(workspace: &Workspace, namespace: &str, marker: &str) -> BTre
         ("HARNESS_TASK".to_owned(), text(&workspace.task())),
         ("HARNESS_ANSWER".to_owned(), text(&workspace.answer())),
         ("HARNESS_NAMESPACE".to_owned(), namespace.to_owned()),
-        (crate::tree::MARKER.to_owned(), marker.to_owned()),
     ])
 }
 

@@ -1,30 +1,35 @@
-//! One process with everything that it starts: a deadline, a way to cancel, bounded output. When [`run`] returns, or its
-//! future is dropped, nobody of the process's tree is left (see `tree` for what only a supervisor could catch).
+//! One process with everything that it starts: a deadline, a way to cancel, caps, a sandbox, bounded output. Each runs
+//! under a supervisor process of its own (see `supervisor`): when [`run`] returns, or its future is dropped, or this
+//! process dies in whatever way, nobody of the process's tree is left.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
+use std::io::{self, Read as _};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::ExitStatusExt as _;
+use std::os::unix::net::UnixStream as Line;
 use std::path::PathBuf;
 use std::pin::{Pin, pin};
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
 use jiff::Timestamp;
-use rustix::process::{PidfdFlags, Signal, pidfd_open};
-use tokio::io::unix::AsyncFd;
-use tokio::io::{AsyncWriteExt as _, Interest};
-use tokio::process::{Child, ChildStdin, Command};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::net::UnixStream;
+use tokio::process::{Child, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::descent;
+use crate::limits::Limits;
 use crate::lines::{Destination, Tail, drain};
+use crate::protocol::{Ask, Ended, Order, Report, Word, length, say, whole};
 use crate::redact::Redactor;
-use crate::tree::{MARKER, Tree};
+use crate::sandbox::Sandbox;
+use crate::supervisor::{PATIENCE, SUPERVISE};
 
 /// How long output may still arrive once every process has been killed.
 const LAST_WORDS: Duration = Duration::from_secs(2);
@@ -44,6 +49,8 @@ pub type OnLine = Arc<dyn Fn(Stream, &str) + Send + Sync>;
 /// What to run.
 #[derive(Clone)]
 pub struct ProcessSpec {
+    /// The program that becomes the supervisor: one that calls [`crate::stage`] first of all.
+    pub harness_exe: PathBuf,
     /// A path, or a name that is looked up in the `PATH` of `env`.
     pub program: PathBuf,
     /// Its arguments.
@@ -52,8 +59,14 @@ pub struct ProcessSpec {
     pub env: BTreeMap<String, String>,
     /// Where it starts.
     pub cwd: PathBuf,
-    /// What it reads; none is an empty input.
+    /// What it reads: as a file, all there from the start; none is an empty input.
     pub stdin: Option<Vec<u8>>,
+    /// The files that it may touch; none: all that the user may.
+    pub sandbox: Option<Sandbox>,
+    /// Its own folders: what they hold is counted, and they are removed when this process dies.
+    pub places: Vec<PathBuf>,
+    /// What it may use.
+    pub limits: Limits,
     /// When it is ended.
     pub deadline: Instant,
     /// Between SIGTERM and SIGKILL.
@@ -73,14 +86,23 @@ pub struct ProcessSpec {
 }
 
 impl ProcessSpec {
-    /// A process with an empty environment, no logs, and bounds that suit scripts.
-    pub fn new(program: impl Into<PathBuf>, cwd: impl Into<PathBuf>, deadline: Instant) -> Self {
+    /// A process with an empty environment, no sandbox, no logs, and bounds that suit scripts.
+    pub fn new(
+        harness_exe: impl Into<PathBuf>,
+        program: impl Into<PathBuf>,
+        cwd: impl Into<PathBuf>,
+        deadline: Instant,
+    ) -> Self {
         Self {
+            harness_exe: harness_exe.into(),
             program: program.into(),
             args: Vec::new(),
             env: BTreeMap::new(),
             cwd: cwd.into(),
             stdin: None,
+            sandbox: None,
+            places: Vec::new(),
+            limits: Limits::default(),
             deadline,
             grace: Duration::from_secs(5),
             stdout_log: None,
@@ -120,6 +142,8 @@ pub enum Exit {
     TimedOut,
     /// It was ended because the run was.
     Cancelled,
+    /// It used more than it may, and was ended: what it did.
+    Capped(String),
     /// It did not start.
     NotStarted(String),
 }
@@ -131,6 +155,7 @@ impl fmt::Display for Exit {
             Self::Signal(signal) => write!(f, "killed by signal {signal}"),
             Self::TimedOut => f.write_str("time was up"),
             Self::Cancelled => f.write_str("cancelled"),
+            Self::Capped(what) => write!(f, "ended: {what}"),
             Self::NotStarted(why) => write!(f, "not started: {why}"),
         }
     }
@@ -153,120 +178,184 @@ pub struct ProcessResult {
     pub finished_at: Timestamp,
     /// Descendants outside its process group that had to be killed.
     pub strays: usize,
+    /// No descendant got away, in whatever way it tried.
+    pub contained: bool,
+    /// The kernel enforced its sandbox.
+    pub landlock: bool,
 }
 
 /// Runs a process to its end, to its deadline, or until `cancel` resolves.
 pub async fn run(spec: ProcessSpec, cancel: impl Future<Output = ()> + Send) -> ProcessResult {
     let started_at = Timestamp::now();
-    let not_started = |why: String| ProcessResult {
-        exit: Exit::NotStarted(why),
+    let not_started = |exit: Exit| ProcessResult {
+        exit,
         stdout: String::new(),
         stdout_cut: false,
         stderr: String::new(),
         started_at,
         finished_at: Timestamp::now(),
         strays: 0,
+        contained: true,
+        landlock: false,
     };
     let mut cancel = pin!(cancel);
     if cancel.as_mut().now_or_never().is_some() {
-        return ProcessResult { exit: Exit::Cancelled, ..not_started(String::new()) };
+        return not_started(Exit::Cancelled);
     }
-    let mut child = match command(&spec).spawn() {
-        Ok(child) => child,
-        Err(error) => return not_started(format!("{}: {error}", spec.program.display())),
+    let (mut child, line) = match supervisor(&spec) {
+        Ok(started) => started,
+        Err(error) => {
+            return not_started(Exit::NotStarted(format!("its supervisor {}: {error}", spec.harness_exe.display())));
+        }
     };
-    let marker = spec.env.get(MARKER).map(String::as_str);
-    let Some(tree) = child.id().and_then(|id| Tree::new(id, marker)) else {
-        return not_started("it has no process id".to_owned());
-    };
-    let mut leash = Leash(Some(tree.clone()));
+    let mut leash = Leash(line.try_clone().ok());
     let redactor = Redactor::new(spec.secrets.iter().cloned());
-    let stdin = child.stdin.take().zip(spec.stdin.clone()).map(|(pipe, bytes)| tokio::spawn(feed(pipe, bytes)));
     let (stop, stopped) = watch::channel(false);
     let to = |stream| spec.destination(stream, &redactor);
     let stdout = child.stdout.take().map(|s| tokio::spawn(drain(s, to(Stream::Stdout), stopped.clone())));
     let stderr = child.stderr.take().map(|s| tokio::spawn(drain(s, to(Stream::Stderr), stopped)));
 
-    let ending = watch_over(&mut child, &tree, &spec, cancel).await;
-    let strays = kill(&tree).await;
-    let status = child.wait().await;
-    leash.0 = None;
-    if let Some(stdin) = stdin {
-        stdin.abort();
+    let (ending, said) = converse(line, &spec, cancel).await;
+    let lost = said.report.is_none();
+    if lost {
+        give_up(&mut child, said.leader).await;
     }
+    leash.0 = None;
     let (stdout, stderr) = tokio::join!(last_words(stdout, &stop), last_words(stderr, &stop));
+    let status = child.wait().await;
+    let landlock = said.landlock || said.report.as_ref().is_some_and(|report| report.landlock);
+    let (exit, strays, contained) = match said.report {
+        Some(report) => (ending.unwrap_or(exit_of(report.ending)), report.strays, report.all_gone),
+        None if said.leader.is_some() => {
+            let exit = ending.unwrap_or_else(|| Exit::Capped("its supervisor was killed, and it with it".to_owned()));
+            (exit, 0, false)
+        }
+        None => {
+            let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+            let why = format!("`{} {SUPERVISE}` is no supervisor: {how}", spec.harness_exe.display());
+            (ending.unwrap_or(Exit::NotStarted(why)), 0, false)
+        }
+    };
     ProcessResult {
-        exit: ending.unwrap_or_else(|| exit_of(status)),
+        exit,
         stdout: stdout.text,
         stdout_cut: stdout.cut,
         stderr: stderr.text,
         started_at,
         finished_at: Timestamp::now(),
         strays,
+        contained,
+        landlock,
     }
 }
 
-fn command(spec: &ProcessSpec) -> Command {
-    let mut command = Command::new(&spec.program);
-    command
-        .args(&spec.args)
+/// Starts the supervisor. Its command line and environment say nothing: what it is to do comes over the line.
+fn supervisor(spec: &ProcessSpec) -> io::Result<(Child, Line)> {
+    let (ours, theirs) = Line::pair()?;
+    let child = Command::new(&spec.harness_exe)
+        .arg(SUPERVISE)
         .env_clear()
-        .envs(&spec.env)
-        .current_dir(&spec.cwd)
-        .stdin(if spec.stdin.is_some() { Stdio::piped() } else { Stdio::null() })
+        .current_dir("/")
+        .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true);
-    command
+        .spawn()?;
+    ours.set_nonblocking(true)?;
+    Ok((child, ours))
 }
 
-async fn feed(mut pipe: ChildStdin, bytes: Vec<u8>) {
-    // A process that does not read its input is free to do so.
-    let _ = pipe.write_all(&bytes).await;
-    let _ = pipe.shutdown().await;
+/// What the supervisor said.
+#[derive(Default)]
+struct Said {
+    /// Bytes of a message that is not whole yet.
+    buffer: Vec<u8>,
+    /// The process that was to become the program.
+    leader: Option<i32>,
+    /// It did, and its sandbox was enforced.
+    landlock: bool,
+    report: Option<Report>,
 }
 
-/// Waits for the end; at the deadline or when cancelled asks the tree to end and gives it its grace.
-async fn watch_over(
-    child: &mut Child,
-    tree: &Tree,
-    spec: &ProcessSpec,
-    cancel: Pin<&mut impl Future<Output = ()>>,
-) -> Option<Exit> {
+/// Tells the supervisor what to do, and at the deadline or when cancelled to end it; hears what it says until its end.
+async fn converse(line: Line, spec: &ProcessSpec, cancel: Pin<&mut impl Future<Output = ()>>) -> (Option<Exit>, Said) {
+    let mut said = Said::default();
+    let Ok(line) = UnixStream::from_std(line) else { return (None, said) };
+    let (mut from, mut to) = tokio::io::split(line);
+    let mut ordered = false;
     let ending = tokio::select! {
         biased;
-        () = exited(child, tree) => return None,
+        () = order_and_listen(&mut to, &mut from, spec, &mut ordered, &mut said) => return (None, said),
         () = cancel => Exit::Cancelled,
         () = tokio::time::sleep_until(spec.deadline.into()) => Exit::TimedOut,
     };
-    let asked = tree.clone();
-    let _ = tokio::task::spawn_blocking(move || asked.signal(Signal::TERM)).await;
-    let _ = timeout(spec.grace, exited(child, tree)).await;
-    Some(ending)
+    let asked = async {
+        // Half an order is none, and nothing may follow it.
+        let _ = if ordered { tell(&mut to, &Ask::End(spec.grace)).await } else { to.shutdown().await };
+        listen(&mut from, &mut said).await;
+    };
+    let _ = timeout(spec.grace + PATIENCE * 2, asked).await;
+    (Some(ending), said)
 }
 
-/// Resolves when the leader has ended, without reaping it: until it is reaped, its number and group are its own.
-async fn exited(child: &mut Child, tree: &Tree) {
-    match watch_exit(tree) {
-        Ok(handle) => {
-            let _ = handle.readable().await;
+async fn order_and_listen(
+    to: &mut WriteHalf<UnixStream>,
+    from: &mut ReadHalf<UnixStream>,
+    spec: &ProcessSpec,
+    ordered: &mut bool,
+    said: &mut Said,
+) {
+    // A supervisor that ends before it has read everything is told by what it says, or by its silence.
+    *ordered = order(to, spec).await.is_ok();
+    listen(from, said).await;
+}
+
+async fn order(to: &mut WriteHalf<UnixStream>, spec: &ProcessSpec) -> io::Result<()> {
+    let order = Order {
+        program: spec.program.clone(),
+        args: spec.args.clone(),
+        env: spec.env.clone(),
+        cwd: spec.cwd.clone(),
+        limits: spec.limits,
+        sandbox: spec.sandbox.clone(),
+        places: spec.places.clone(),
+    };
+    tell(to, &order).await?;
+    let input = spec.stdin.as_deref().unwrap_or_default();
+    to.write_all(&length(input)?).await?;
+    to.write_all(input).await
+}
+
+async fn tell<T: serde::Serialize>(to: &mut WriteHalf<UnixStream>, message: &T) -> io::Result<()> {
+    let mut bytes = Vec::new();
+    say(&mut bytes, message)?;
+    to.write_all(&bytes).await
+}
+
+/// Hears the supervisor until its last word or its end. Nothing is lost when the future is dropped.
+async fn listen(from: &mut ReadHalf<UnixStream>, said: &mut Said) {
+    while said.report.is_none() {
+        match from.read_buf(&mut said.buffer).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
         }
-        // A kernel before 5.3.
-        Err(_) => {
-            let _ = child.wait().await;
+        while let Ok(Some((word, length))) = whole::<Word>(&said.buffer) {
+            said.buffer.drain(..length);
+            match word {
+                Word::Started { leader } => said.leader = Some(leader),
+                Word::Entered { landlock } => said.landlock = landlock,
+                Word::Ended(report) => said.report = Some(report),
+            }
         }
     }
 }
 
-#[allow(deprecated, reason = "the successor is `unsafe` because of types other than `OwnedFd`")]
-fn watch_exit(tree: &Tree) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(pidfd_open(tree.leader(), PidfdFlags::empty())?, Interest::READABLE)
-}
-
-async fn kill(tree: &Tree) -> usize {
-    let tree = tree.clone();
-    tokio::task::spawn_blocking(move || tree.kill()).await.unwrap_or_default()
+/// Kills a supervisor that does not answer, and of its tree whoever can still be told.
+async fn give_up(child: &mut Child, leader: Option<i32>) {
+    // It has not been waited for: the number is still its own.
+    let Some(id) = child.id().and_then(|id| i32::try_from(id).ok()) else { return };
+    let _ = child.start_kill();
+    let sessions: Vec<i32> = leader.into_iter().chain([id]).collect();
+    let _ = tokio::task::spawn_blocking(move || descent::kill_sessions(&sessions, id)).await;
 }
 
 async fn last_words(task: Option<JoinHandle<Tail>>, stop: &watch::Sender<bool>) -> Tail {
@@ -278,24 +367,29 @@ async fn last_words(task: Option<JoinHandle<Tail>>, stop: &watch::Sender<bool>) 
     task.await.unwrap_or_default()
 }
 
-fn exit_of(status: std::io::Result<ExitStatus>) -> Exit {
-    match status {
-        Ok(status) => match (status.code(), status.signal()) {
-            (Some(code), _) => Exit::Code(code),
-            (None, Some(signal)) => Exit::Signal(signal),
-            (None, None) => Exit::Signal(0),
-        },
-        Err(error) => Exit::NotStarted(error.to_string()),
+fn exit_of(ending: Ended) -> Exit {
+    match ending {
+        Ended::Code(code) => Exit::Code(code),
+        Ended::Signal(signal) => Exit::Signal(signal),
+        Ended::Capped(what) => Exit::Capped(what),
+        Ended::NotStarted(why) => Exit::NotStarted(why),
     }
 }
 
-/// Kills the tree when the future is dropped half-way.
-struct Leash(Option<Tree>);
+/// Ends the tree when the future is dropped half-way, and waits for that: its folders go away next.
+struct Leash(Option<Line>);
 
 impl Drop for Leash {
     fn drop(&mut self) {
-        if let Some(tree) = self.0.take() {
-            tree.kill();
+        let Some(mut line) = self.0.take() else { return };
+        let ended = line
+            .set_nonblocking(false)
+            .and_then(|()| line.set_write_timeout(Some(PATIENCE)))
+            .and_then(|()| line.set_read_timeout(Some(PATIENCE)))
+            .and_then(|()| say(&mut line, &Ask::End(Duration::ZERO)))
+            .and_then(|()| line.read_to_end(&mut Vec::new()));
+        if let Err(error) = ended {
+            tracing::debug!(%error, "a supervisor did not answer");
         }
     }
 }

@@ -51,6 +51,11 @@ impl Workspace {
         self.home.path()
     }
 
+    /// Everything that is the agent's own.
+    pub(crate) fn places(&self) -> Vec<PathBuf> {
+        vec![self.base.path().to_owned(), self.home.path().to_owned()]
+    }
+
     /// Writes a file that only its owner reads.
     pub(crate) fn write(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(content)

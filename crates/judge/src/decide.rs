@@ -13,6 +13,8 @@ pub enum Ending {
     TimedOut,
     /// The run was interrupted.
     Cancelled,
+    /// It used more of the machine than it may, and was ended; what it did.
+    Capped(String),
     /// It could not be started; why.
     NotStarted(String),
     /// Its model or service was not available, as its preset recognises; why.
@@ -27,6 +29,9 @@ pub fn decide(verdict: &Verdict, ending: &Ending) -> (Outcome, Option<Class>, St
     match ending {
         Ending::Cancelled => {
             return (Outcome::Interrupted, Some(Class::Infrastructure), "the run was interrupted".into());
+        }
+        Ending::Capped(what) => {
+            return (Outcome::Failed, Some(Class::Agent), format!("the agent was ended: {what}"));
         }
         Ending::NotStarted(why) => {
             return (Outcome::Error, Some(Class::Infrastructure), format!("the agent could not be started: {why}"));

@@ -1,10 +1,10 @@
 //! `agents list|show|test`, and the built-in agents
 
 use std::fmt::Write;
-use std::path::Path;
+use std::path::PathBuf;
 
-use api::{AgentDetails, AgentEntry, AgentTest, AgentTested, Cancel, Harness};
-use model::CaseFile;
+use api::{AgentDetails, AgentEntry, AgentTest, AgentTested, Cancel, Given, Harness};
+use model::{CaseFile, Isolation};
 use report::{Cell, one_line, printable, symbol, table};
 
 use super::{runtime, show};
@@ -66,15 +66,14 @@ fn test(harness: &Harness, test: AgentTest, output: Output, terminal: Terminal) 
 
 fn tested_human(tested: &AgentTested) -> String {
     let mut out = String::new();
-    let _ = writeln!(out, "Task:");
-    let task = tested.task.as_ref().and_then(|task| serde_json::to_string_pretty(task).ok());
-    for line in task.as_deref().unwrap_or("none: the agent was not started").lines() {
-        let _ = writeln!(out, "  {}", printable(line));
+    match &tested.given {
+        Some(given) => out.push_str(&what_it_was_given(given)),
+        None => out.push_str("The agent was not started.\n"),
     }
-    let _ = writeln!(out, "\nEnvironment: {}", tested.environment.join(", "));
     let case = &tested.case;
     let _ = writeln!(out, "\n{} {}  {}", symbol(case.outcome), case.outcome, one_line(&case.message));
     out.push_str(&answer_and_usage(case));
+    let _ = writeln!(out, "Isolation: {}", isolation(&case.isolation));
     for (name, lines) in [("standard output", &tested.stdout), ("standard error", &tested.stderr)] {
         if !lines.is_empty() {
             let _ = writeln!(out, "\nEnd of its {name}:");
@@ -84,6 +83,40 @@ fn tested_human(tested: &AgentTested) -> String {
         }
     }
     out
+}
+
+fn what_it_was_given(given: &Given) -> String {
+    let mut out = "Task:\n".to_owned();
+    for line in serde_json::to_string_pretty(&given.task).unwrap_or_default().lines() {
+        let _ = writeln!(out, "  {}", printable(line));
+    }
+    let _ = writeln!(out, "\nEnvironment: {}", given.environment.join(", "));
+    if !given.landlock {
+        let _ = writeln!(out, "\nFiles: all that you may read and write; this machine has no Landlock");
+        return out;
+    }
+    let paths = |paths: &[PathBuf]| {
+        let paths: Vec<String> = paths.iter().map(|path| one_line(&path.display().to_string())).collect();
+        paths.join("  ")
+    };
+    let _ = writeln!(out, "\nFiles that it may read, and no others (`sandbox.read` of its preset adds more):");
+    let (etc, rest): (Vec<PathBuf>, Vec<PathBuf>) =
+        given.sandbox.read.iter().cloned().partition(|path| path.starts_with("/etc"));
+    let _ = writeln!(out, "  {}", paths(&rest));
+    let _ = writeln!(out, "  and of /etc {} files and folders without secrets", etc.len());
+    let _ = writeln!(out, "Folders that it may write to:\n  {}", paths(&given.sandbox.write));
+    out
+}
+
+fn isolation(isolation: &Isolation) -> String {
+    let parts = [
+        ("a home of its own", isolation.home),
+        ("only the listed environment", isolation.environment),
+        ("no process got away", isolation.process_tree),
+        ("files hidden by Landlock", isolation.landlock),
+    ];
+    let parts = parts.map(|(what, enforced)| if enforced { what.to_owned() } else { format!("NOT: {what}") });
+    parts.join(", ")
 }
 
 /// What the agent handed in and used.
@@ -138,13 +171,4 @@ pub(crate) fn triage() -> Result<u8, Problem> {
             Ok(model::exit_code::INVALID_INPUT)
         }
     }
-}
-
-/// Becomes the agent; comes back only when that failed.
-pub(crate) fn probe(seen: &Path, command: &[String]) -> Result<u8, Problem> {
-    let Some((program, args)) = command.split_first() else { return Ok(model::exit_code::USAGE) };
-    let error = api::probe(seen, program, args);
-    complain(&format!("error: `{program}` cannot be started: {error}"));
-    // What shells say of a command that is not found.
-    Ok(127)
 }

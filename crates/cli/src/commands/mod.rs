@@ -38,7 +38,6 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result<u8, Problem> {
             triage::idle();
             Ok(0)
         }
-        Command::Probe { seen, command } => agents::probe(&seen, &command),
     }
 }
 

@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use catalog::AgentPreset;
-use executor::Exit;
 use executor::agent::{AgentResult, AgentRun, missing, run};
+use executor::{Exit, sandbox_available};
 use model::{AnswerSlot, Endpoints, Objective, Outcome, Task, UsageSource};
 use serde_json::{Value, json};
 use yaml::Source;
 
-use crate::{assert_gone, later};
+use crate::{STAGE, assert_gone, later};
 
 pub(crate) const KUBECONFIG: &str = "users:\n- name: user\n  user:\n    token: 0123456789abcdef\n";
 
@@ -44,12 +44,20 @@ pub(crate) struct Stage {
     pub(crate) objective: Objective,
     pub(crate) args: Vec<String>,
     pub(crate) deadline: Instant,
+    pub(crate) hidden: Vec<PathBuf>,
 }
 
 impl Stage {
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        Self { folder, lines: Arc::default(), objective: Objective::Both, args: Vec::new(), deadline: later() }
+        Self {
+            folder,
+            lines: Arc::default(),
+            objective: Objective::Both,
+            args: Vec::new(),
+            deadline: later(),
+            hidden: Vec::new(),
+        }
     }
 
     pub(crate) async fn run(&self, preset: &AgentPreset) -> AgentResult {
@@ -59,7 +67,9 @@ impl Stage {
             args: &self.args,
             task: &task(self.objective),
             kubeconfig: KUBECONFIG,
-            harness_exe: Path::new("/bin/echo"),
+            harness_exe: Path::new(STAGE),
+            hidden: &self.hidden,
+            given_log: self.folder.path().join("given.json"),
             stdout_log: self.folder.path().join("agent.stdout"),
             stderr_log: self.folder.path().join("agent.stderr"),
             artifacts_dir: self.artifacts(),
@@ -101,7 +111,6 @@ async fn an_agent_finds_what_it_needs_and_nothing_else() {
     let names: Vec<&str> = env.keys().map(String::as_str).collect();
     let expected = [
         "HARNESS_ANSWER",
-        "HARNESS_CASE",
         "HARNESS_NAMESPACE",
         "HARNESS_TASK",
         "HOME",
@@ -133,7 +142,8 @@ async fn an_agent_finds_what_it_needs_and_nothing_else() {
     assert!(!stage.artifact("config.txt").contains("0123456789abcdef"), "tokens are redacted in what is kept");
     assert!(!base.exists() && !Path::new(&env["HOME"]).exists(), "nothing is left behind");
     let isolation = result.isolation;
-    assert!(isolation.home && isolation.environment && !isolation.landlock && !isolation.process_tree);
+    assert!(isolation.home && isolation.environment && isolation.process_tree);
+    assert_eq!(isolation.landlock, sandbox_available(), "the record says what was enforced");
 }
 
 #[tokio::test]
@@ -229,11 +239,11 @@ async fn output_tells_usage_and_availability() {
 #[tokio::test]
 async fn requirements_that_are_not_met_say_how() {
     let absent = "requires: [{program: no-such-program, install: npm install it}]";
-    let text = missing(&preset("true", absent)).await.expect("missing");
+    let text = missing(&preset("true", absent), Path::new(STAGE)).await.expect("missing");
     assert!(text.contains("`no-such-program`") && text.contains("npm install it"), "{text}");
     let broken = "requires: [{program: sh, version: [sh, -c, exit 4], install: mend it}]";
-    let text = missing(&preset("true", broken)).await.expect("missing");
+    let text = missing(&preset("true", broken), Path::new(STAGE)).await.expect("missing");
     assert!(text.contains("exit code 4") && text.contains("mend it"), "{text}");
     let fine = "requires: [{program: sh, version: [sh, -c, exit 0]}]";
-    assert_eq!(missing(&preset("true", fine)).await, None);
+    assert_eq!(missing(&preset("true", fine), Path::new(STAGE)).await, None);
 }

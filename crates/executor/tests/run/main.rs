@@ -2,10 +2,16 @@
 
 mod agents;
 mod answers;
+mod containment;
+mod hostile;
 mod processes;
+mod reach;
 
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// What stands for `harness-cli`.
+const STAGE: &str = env!("CARGO_BIN_EXE_executor-stage");
 
 /// Far enough that only a hang reaches it.
 fn later() -> Instant {

@@ -9,26 +9,26 @@ use std::time::{Duration, Instant};
 use executor::process::{Exit, ProcessResult, ProcessSpec, Stream, run};
 use tokio::sync::mpsc;
 
-use crate::{alive, assert_gone, later};
+use crate::{STAGE, alive, assert_gone, later};
 
-/// A shell script with a marker of its own.
-fn script(text: &str, marker: &str) -> ProcessSpec {
+/// A shell script.
+pub(crate) fn script(text: &str) -> ProcessSpec {
     let path = std::env::var("PATH").expect("PATH");
-    let env = BTreeMap::from([("PATH".to_owned(), path), ("HARNESS_CASE".to_owned(), marker.to_owned())]);
+    let env = BTreeMap::from([("PATH".to_owned(), path)]);
     ProcessSpec {
         args: vec!["-c".into(), text.into()],
         env,
         grace: Duration::from_millis(200),
-        ..ProcessSpec::new("/bin/sh", "/", later())
+        ..ProcessSpec::new(STAGE, "/bin/sh", "/", later())
     }
 }
 
-fn first_word(result: &ProcessResult) -> String {
+pub(crate) fn first_word(result: &ProcessResult) -> String {
     result.stdout.split_whitespace().next().expect("a process id on standard output").to_owned()
 }
 
 /// Lines as they come.
-fn listened(mut spec: ProcessSpec) -> (ProcessSpec, mpsc::UnboundedReceiver<String>) {
+pub(crate) fn listened(mut spec: ProcessSpec) -> (ProcessSpec, mpsc::UnboundedReceiver<String>) {
     let (sender, lines) = mpsc::unbounded_channel();
     spec.on_line = Arc::new(move |_, line: &str| drop(sender.send(line.to_owned())));
     (spec, lines)
@@ -36,32 +36,31 @@ fn listened(mut spec: ProcessSpec) -> (ProcessSpec, mpsc::UnboundedReceiver<Stri
 
 #[tokio::test]
 async fn processes_end_by_themselves() {
-    let result = run(script("echo out; echo err >&2; exit 3", "p1"), pending()).await;
+    let result = run(script("echo out; echo err >&2; exit 3"), pending()).await;
     assert_eq!(result.exit, Exit::Code(3));
     assert_eq!((result.stdout.as_str(), result.stderr.as_str(), result.strays), ("out\n", "err\n", 0));
-    assert_eq!(run(script("kill -9 $$", "p2"), pending()).await.exit, Exit::Signal(9));
-    let absent = ProcessSpec { program: "/no/such/program".into(), ..script("", "p3") };
+    assert_eq!(run(script("kill -9 $$"), pending()).await.exit, Exit::Signal(9));
+    let absent = ProcessSpec { program: "/no/such/program".into(), ..script("") };
     assert!(matches!(run(absent, pending()).await.exit, Exit::NotStarted(why) if why.contains("/no/such/program")));
-    let nowhere = ProcessSpec { cwd: "/no/such/folder".into(), ..script("", "p4") };
+    let nowhere = ProcessSpec { cwd: "/no/such/folder".into(), ..script("") };
     assert!(matches!(run(nowhere, pending()).await.exit, Exit::NotStarted(_)));
 }
 
 #[tokio::test]
 async fn nothing_is_inherited() {
-    let mut spec = script("/usr/bin/env", "p5");
+    let mut spec = script("/usr/bin/env");
     spec.env.insert("A".into(), "b".into());
     let result = run(spec, pending()).await;
     let mut names: Vec<&str> = result.stdout.lines().filter_map(|l| Some(l.split_once('=')?.0)).collect();
     // The shell makes some of its own.
     names.retain(|n| !matches!(*n, "PWD" | "OLDPWD" | "SHLVL" | "_"));
     names.sort_unstable();
-    assert_eq!(names, ["A", "HARNESS_CASE", "PATH"]);
+    assert_eq!(names, ["A", "PATH"]);
 }
 
 #[tokio::test]
 async fn a_hang_ends_at_the_deadline() {
-    let spec =
-        ProcessSpec { deadline: Instant::now() + Duration::from_millis(150), ..script("echo $$; sleep 1000", "p6") };
+    let spec = ProcessSpec { deadline: Instant::now() + Duration::from_millis(150), ..script("echo $$; sleep 1000") };
     let started = Instant::now();
     let result = run(spec, pending()).await;
     assert_eq!(result.exit, Exit::TimedOut);
@@ -72,7 +71,7 @@ async fn a_hang_ends_at_the_deadline() {
 #[tokio::test]
 async fn who_ignores_sigterm_is_killed() {
     let text = "trap '' TERM; echo $$; while :; do sleep 1000; done";
-    let spec = ProcessSpec { deadline: Instant::now() + Duration::from_millis(300), ..script(text, "p7") };
+    let spec = ProcessSpec { deadline: Instant::now() + Duration::from_millis(300), ..script(text) };
     let result = run(spec, pending()).await;
     assert_eq!(result.exit, Exit::TimedOut);
     assert_gone(&first_word(&result));
@@ -81,7 +80,7 @@ async fn who_ignores_sigterm_is_killed() {
 #[tokio::test]
 async fn who_heeds_sigterm_has_its_last_words() {
     let text = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done";
-    let (spec, mut lines) = listened(ProcessSpec { grace: Duration::from_secs(30), ..script(text, "p8") });
+    let (spec, mut lines) = listened(ProcessSpec { grace: Duration::from_secs(30), ..script(text) });
     let ready = async move {
         assert_eq!(lines.recv().await.as_deref(), Some("ready"));
     };
@@ -93,7 +92,7 @@ async fn who_heeds_sigterm_has_its_last_words() {
 #[tokio::test]
 async fn children_in_the_background_end_too() {
     // They hold standard output open: waiting for its end would hang.
-    let result = run(script("sleep 1000 & echo $!; exit 0", "p9"), pending()).await;
+    let result = run(script("sleep 1000 & echo $!; exit 0"), pending()).await;
     assert_eq!(result.exit, Exit::Code(0));
     assert_gone(&first_word(&result));
 }
@@ -101,7 +100,7 @@ async fn children_in_the_background_end_too() {
 #[tokio::test]
 async fn children_in_sessions_of_their_own_end_too() {
     let text = "setsid sh -c 'echo $$; setsid sleep 1000 & echo $!; wait' & read line </dev/null; sleep 0.3; exit 0";
-    let result = run(script(text, "escape-by-session"), pending()).await;
+    let result = run(script(text), pending()).await;
     assert_eq!(result.exit, Exit::Code(0));
     assert!(result.strays >= 1, "{result:?}");
     let pids: Vec<&str> = result.stdout.split_whitespace().collect();
@@ -113,7 +112,7 @@ async fn children_in_sessions_of_their_own_end_too() {
 async fn descendants_that_clean_their_environment_are_found_by_their_parents() {
     // The parent lives, so the line of descent is there.
     let text = "setsid env -i /bin/sh -c 'echo $$; exec sleep 1000' & wait";
-    let (spec, mut lines) = listened(script(text, "escape-by-environment"));
+    let (spec, mut lines) = listened(script(text));
     let (told, pid) = tokio::sync::oneshot::channel();
     let started = async move {
         let _ = told.send(lines.recv().await.expect("a process id"));
@@ -127,14 +126,14 @@ async fn descendants_that_clean_their_environment_are_found_by_their_parents() {
 async fn other_processes_are_left_alone() {
     let mut bystander = tokio::process::Command::new("sleep").arg("1000").kill_on_drop(true).spawn().expect("sleep");
     let pid = bystander.id().expect("a process id").to_string();
-    run(script("setsid sleep 1000 & exit 0", "p10"), pending()).await;
+    run(script("setsid sleep 1000 & exit 0"), pending()).await;
     assert!(alive(&pid));
     bystander.kill().await.expect("killed");
 }
 
 #[tokio::test]
 async fn dropping_the_future_kills_the_tree() {
-    let (spec, mut lines) = listened(script("setsid sleep 1000 & echo $!; echo $$; wait", "p11"));
+    let (spec, mut lines) = listened(script("setsid sleep 1000 & echo $!; echo $$; wait"));
     let running = tokio::spawn(run(spec, pending()));
     let pids = [lines.recv().await.expect("a child"), lines.recv().await.expect("the shell")];
     running.abort();
@@ -146,7 +145,7 @@ async fn dropping_the_future_kills_the_tree() {
 async fn cancelled_before_it_began() {
     let marker = tempfile::tempdir().expect("a folder");
     let file = marker.path().join("ran");
-    let spec = script(&format!("touch {}", file.display()), "p12");
+    let spec = script(&format!("touch {}", file.display()));
     assert_eq!(run(spec, std::future::ready(())).await.exit, Exit::Cancelled);
     assert!(!file.exists());
 }
@@ -162,7 +161,7 @@ async fn a_flood_is_cut_and_does_not_hang() {
         max_log: 10_000,
         keep_output: 1000,
         on_line: Arc::new(move |_, _| *counted.lock().expect("lock") += 1),
-        ..script("yes 0123456789 | head -c 30000000; echo; echo end", "p13")
+        ..script("yes 0123456789 | head -c 30000000; echo; echo end")
     };
     let result = run(spec, pending()).await;
     assert_eq!(result.exit, Exit::Code(0));
@@ -174,7 +173,7 @@ async fn a_flood_is_cut_and_does_not_hang() {
 
 #[tokio::test]
 async fn one_endless_line_is_cut() {
-    let spec = script("head -c 5000000 /dev/zero | tr '\\0' x", "p14");
+    let spec = script("head -c 5000000 /dev/zero | tr '\\0' x");
     let (spec, mut lines) = listened(ProcessSpec { keep_output: 10_000_000, ..spec });
     let result = run(spec, pending()).await;
     assert!(result.stdout.len() < 1_100_000 && result.stdout.ends_with("[line cut]\n"));
@@ -183,11 +182,11 @@ async fn one_endless_line_is_cut() {
 
 #[tokio::test]
 async fn input_is_given_and_need_not_be_read() {
-    let read = ProcessSpec { stdin: Some(b"question".to_vec()), ..script("cat", "p15") };
+    let read = ProcessSpec { stdin: Some(b"question".to_vec()), ..script("cat") };
     assert_eq!(run(read, pending()).await.stdout, "question\n");
-    let ignored = ProcessSpec { stdin: Some(vec![b'x'; 10_000_000]), ..script("exit 0", "p16") };
+    let ignored = ProcessSpec { stdin: Some(vec![b'x'; 10_000_000]), ..script("exit 0") };
     assert_eq!(run(ignored, pending()).await.exit, Exit::Code(0));
-    assert_eq!(run(script("cat", "p17"), pending()).await.exit, Exit::Code(0), "no input is an empty one");
+    assert_eq!(run(script("cat"), pending()).await.exit, Exit::Code(0), "no input is an empty one");
 }
 
 #[tokio::test]
@@ -203,7 +202,7 @@ async fn secrets_reach_no_log() {
             assert_eq!(stream, Stream::Stderr);
             shown.lock().expect("lock").push_str(line);
         }),
-        ..script("echo key=sk-very-secret >&2", "p18")
+        ..script("echo key=sk-very-secret >&2")
     };
     let result = run(spec, pending()).await;
     for text in
