@@ -134,7 +134,10 @@ pub(crate) enum Command {
 impl Command {
     /// Whether agents or scripts run under it, who may read command lines and must not learn from this one.
     pub(crate) fn runs_others(&self) -> bool {
-        matches!(self, Self::Run(_) | Self::Failures(Failures::Run(_)) | Self::Agents(Agents::Test { .. }))
+        matches!(
+            self,
+            Self::Run(_) | Self::Recover(_) | Self::Failures(Failures::Run(_)) | Self::Agents(Agents::Test { .. })
+        )
     }
 }
 
