@@ -32,7 +32,7 @@ pub use harness::Harness;
 pub use inspect::{failures_inspect, grants_stanza};
 pub use matrices::{AgentPlan, Finding, Listing, PlannedCase, Validation};
 pub use power::rule_in_words;
-pub use recover::{RecoverInput, RecoverReport, RecoveredCase};
+pub use recover::{OrphanReport, Orphans, RecoverInput, RecoverReport, RecoveredCase};
 pub use run::{FailurePlan, Notice, Plan, RunFinished, RunInput};
 pub use runs::{StoredCase, StoredRun, StoredRunWithCases, StoredRuns};
 pub use schema::{SCHEMAS, schema};

@@ -205,6 +205,13 @@ pub(crate) struct Recover {
     /// Only this run: an id, a unique prefix of one, or `latest`
     #[arg(value_name = "RUN")]
     pub(crate) run: Option<String>,
+    /// Remove what carries the label of a run that no journal here knows, from the clusters that the grants file names,
+    /// once the run's Lease has expired; without it such things are listed
+    #[arg(long)]
+    pub(crate) orphans: bool,
+    /// Where the clusters of the grants file are found, instead of $KUBECONFIG or ~/.kube/config
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<String>,
     /// The operator's grants, instead of what the configuration says
     #[arg(long, value_name = "FILE")]
     pub(crate) grants: Option<PathBuf>,

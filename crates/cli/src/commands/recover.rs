@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use api::{Harness, RecoverInput, RecoverReport, RecoveredCase};
+use api::{Harness, OrphanReport, Orphans, RecoverInput, RecoverReport, RecoveredCase};
 
 use super::{runtime, show};
 use crate::args::{Format, Recover};
@@ -10,14 +10,16 @@ use crate::problem::Problem;
 use crate::terminal::Terminal;
 
 pub(crate) fn run(harness: &Harness, args: Recover, terminal: Terminal) -> Result<u8, Problem> {
-    // It may take a while: on a terminal each case is told as it is done.
+    // The document comes at the end; people who wait for it hear of each case as it is done.
     let live = args.output.format == Format::Json;
     let tell = |case: &RecoveredCase| {
         if live {
             terminal.say(line(case).trim_end());
         }
     };
-    let report = runtime()?.block_on(harness.recover(RecoverInput { run: args.run }, tell))?;
+    let orphans = if args.orphans { Orphans::Remove } else { Orphans::List };
+    let input = RecoverInput { run: args.run, orphans, kubeconfig: args.kubeconfig };
+    let report = runtime()?.block_on(harness.recover(input, tell))?;
     for warning in &report.warnings {
         terminal.say(&format!("warning: {warning}"));
     }
@@ -45,6 +47,25 @@ fn human(report: &RecoverReport) -> String {
     let mut out: String = report.cases.iter().map(line).collect();
     for run in &report.runs {
         let _ = writeln!(out, "run {run} had no end: what it had begun and not judged is interrupted");
+    }
+    for orphan in &report.orphans {
+        let OrphanReport { cluster, label, lease, objects, removed, left } = orphan;
+        let untouched = removed.is_empty() && left.is_empty();
+        let what = match (*lease, untouched) {
+            ("held", _) => "of a run that is alive",
+            (_, true) => "of a run that is dead; `recover --orphans` removes them",
+            (_, false) => "of a run that is dead",
+        };
+        let _ = writeln!(out, "{cluster}: {} objects with label {label}, {what} (Lease {lease})", objects.len());
+        for one in objects.iter().filter(|_| untouched) {
+            let _ = writeln!(out, "  {one}");
+        }
+        for one in removed {
+            let _ = writeln!(out, "  removed {one}");
+        }
+        for one in left {
+            let _ = writeln!(out, "  left {one}");
+        }
     }
     if out.is_empty() { "There is nothing to recover.\n".to_owned() } else { out }
 }
