@@ -78,7 +78,8 @@ async fn entries(journal: &impl Journal, count: usize) -> Result<(), String> {
     Ok(())
 }
 
-fn opening() -> CaseOpening {
+/// A case that does nothing else.
+pub(crate) fn opening() -> CaseOpening {
     CaseOpening {
         run_id: "00000000".into(),
         run_dir: ".".into(),

@@ -3,6 +3,7 @@
 
 mod clusters;
 mod expansion;
+mod gated;
 mod journal;
 mod measure;
 mod plugins;
@@ -14,10 +15,11 @@ use measure::Measured;
 
 type Benchmark = fn(&tokio::runtime::Runtime) -> Result<Vec<Measured>, String>;
 
-const ALL: [(&str, Benchmark); 5] = [
+const ALL: [(&str, Benchmark); 6] = [
     ("plugins", plugins::measure),
     ("clusters", clusters::measure),
     ("expansion", expansion::measure),
+    ("gate", gated::measure),
     ("journal", journal::measure),
     ("processes", processes::measure),
 ];
