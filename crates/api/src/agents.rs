@@ -68,6 +68,7 @@ pub struct AgentTest {
 #[derive(Clone, Debug, Serialize)]
 pub struct AgentTested {
     /// Task, names of its environment, sandbox and limits as the agent had them; none when it was not started.
+    #[serde(flatten)]
     pub given: Option<Given>,
     /// The end of its standard output.
     pub stdout: Vec<String>,

@@ -113,8 +113,8 @@ fn an_agent_is_tried_on_one_case() {
     let folder = Folder::new();
     let tested = folder.run(&["agents", "test", "triage", "--format", "json"]).expect(0).json();
     assert_eq!(tested["case"]["outcome"], "passed", "{tested:#}");
-    assert!(tested["given"]["task"]["prompt"].as_str().is_some_and(|prompt| prompt.contains("namespace")), "{tested:#}");
-    let environment = tested["given"]["environment"].as_array().expect("names");
+    assert!(tested["task"]["prompt"].as_str().is_some_and(|prompt| prompt.contains("namespace")), "{tested:#}");
+    let environment = tested["environment"].as_array().expect("names");
     assert!(environment.iter().any(|name| name == "HARNESS_TASK"), "{tested:#}");
     let idle = folder.run(&["agents", "test", "idle"]).expect(10).stdout;
     assert!(idle.contains("Answer:") && idle.contains("HARNESS_ANSWER"), "{idle}");

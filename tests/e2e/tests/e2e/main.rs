@@ -4,6 +4,7 @@ mod agents;
 mod agreement;
 mod authoring;
 mod bad_input;
+mod containment;
 mod interrupt;
 mod kubectl_breadth;
 mod kubectl_crash;
