@@ -87,6 +87,7 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
         Err(end) => end,
     };
     (record.gate, _) = logs.agent_requests();
+    record.denied = logs.denied();
     match logs.flush() {
         Ok(0) => {}
         Ok(unseen) => record.say(format!("{unseen} log lines are in the files only: the event stream was full")).await,

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 use model::{
-    AnswerRecord, CaseFile, CaseId, Class, ClusterKind, EventKind, GateCounts, Id, Isolation, Leak, LogStream, Outcome,
-    Phase, PhaseRecord, PhaseResult, SCHEMA, Usage, Verdict, Witness,
+    AnswerRecord, CaseFile, CaseId, Class, ClusterKind, DeniedRequest, EventKind, GateCounts, Id, Isolation, Leak,
+    LogStream, Outcome, Phase, PhaseRecord, PhaseResult, SCHEMA, Usage, Verdict, Witness,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -87,6 +87,7 @@ pub(crate) struct Record {
     pub(crate) verdict: Option<Verdict>,
     pub(crate) usage: Usage,
     pub(crate) gate: GateCounts,
+    pub(crate) denied: Vec<DeniedRequest>,
     pub(crate) leaks: Vec<Leak>,
     pub(crate) artifacts: Vec<model::Artifact>,
     pub(crate) params: Value,
@@ -107,6 +108,7 @@ impl Record {
             verdict: None,
             usage: Usage::default(),
             gate: GateCounts::default(),
+            denied: Vec::new(),
             leaks: Vec::new(),
             artifacts: Vec::new(),
             params: Value::Null,
@@ -180,6 +182,7 @@ impl Record {
             verdict: self.verdict,
             usage: self.usage,
             gate: self.gate,
+            denied: self.denied,
             leaks: self.leaks,
             artifacts: self.artifacts,
             params,

@@ -102,7 +102,7 @@ impl Gate {
 
     pub(crate) fn deny(
         &self,
-        entry: Entry,
+        mut entry: Entry,
         caller: &Caller,
         attributes: &Attributes,
         denial: &Denial,
@@ -114,6 +114,7 @@ impl Gate {
         } else {
             denial.in_kubernetes_words(AGENT_USER)
         };
+        entry.allow_with(denial.lines(self.case_namespace()));
         entry.finish(Decision::Denied, denial.reason(), StatusCode::FORBIDDEN.as_u16());
         status::denied(denial, attributes, &message, marked)
     }

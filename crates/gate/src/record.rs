@@ -34,6 +34,7 @@ impl Entry {
             mutation: false,
             decision: Decision::Allowed,
             because: String::new(),
+            allow_with: String::new(),
             status: 0,
             duration_ms: 0,
         };
@@ -71,6 +72,13 @@ impl Entry {
     pub(crate) fn mutation(&mut self, mutation: bool) {
         if let Some(record) = &mut self.record {
             record.mutation = mutation;
+        }
+    }
+
+    /// Which lines would allow what is about to be denied.
+    pub(crate) fn allow_with(&mut self, lines: String) {
+        if let Some(record) = &mut self.record {
+            record.allow_with = lines;
         }
     }
 

@@ -55,6 +55,7 @@ pub(crate) fn record(verb: &str, group: &str, resource: &str, name: &str) -> Gat
         mutation,
         decision: Decision::Allowed,
         because: String::new(),
+        allow_with: String::new(),
         status: 200,
         duration_ms: 1,
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::outcome::words;
-use crate::{AnswerRecord, CaseId, Class, Id, Outcome, Status, Verdict};
+use crate::{AnswerRecord, CaseId, Class, Id, Outcome, Party, Status, Verdict};
 
 /// The version of the stored formats.
 pub const SCHEMA: u32 = 1;
@@ -168,6 +168,30 @@ impl Default for Usage {
     }
 }
 
+/// A request that the gate denied, with what would have allowed it. Never shown to agents.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct DeniedRequest {
+    /// Who asked.
+    pub party: Party,
+    /// What was asked.
+    pub verb: String,
+    /// `pods`, `deployments.apps`, `pods/log`; the path of a request that is about no resource.
+    pub resource: String,
+    /// Where; empty for objects of the cluster.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    /// On what, where a name was given.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Why not.
+    pub because: String,
+    /// Where which lines would allow it; empty where none would.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub allow_with: String,
+    /// How often it was asked.
+    pub times: u64,
+}
+
 /// Something of the case that is still in the cluster.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Leak {
@@ -244,6 +268,9 @@ pub struct CaseFile {
     pub usage: Usage,
     /// What the agent asked of the cluster.
     pub gate: GateCounts,
+    /// What was denied to anybody: the first 20 that differ.
+    #[serde(default)]
+    pub denied: Vec<DeniedRequest>,
     /// What was left behind.
     pub leaks: Vec<Leak>,
     /// What the agent left in its workspace.

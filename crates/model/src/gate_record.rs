@@ -65,6 +65,9 @@ pub struct GateRecord {
     /// Why it was denied or refused; empty when allowed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub because: String,
+    /// Where which lines would allow what was denied; empty where none would.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub allow_with: String,
     /// HTTP status that was answered; 0 when the connection broke.
     pub status: u16,
     /// Until the answer's headers, milliseconds.

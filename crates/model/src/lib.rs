@@ -14,8 +14,8 @@ mod verdict;
 
 pub use answer::{Answer, AnswerRecord, NamedObject};
 pub use case_file::{
-    Artifact, CaseFile, ClusterKind, GateCounts, Isolation, Leak, Phase, PhaseRecord, PhaseResult, SCHEMA, SymptomSeen,
-    Usage, UsageSource, Witness, WitnessKind,
+    Artifact, CaseFile, ClusterKind, DeniedRequest, GateCounts, Isolation, Leak, Phase, PhaseRecord, PhaseResult,
+    SCHEMA, SymptomSeen, Usage, UsageSource, Witness, WitnessKind,
 };
 pub use event::{Event, EventKind, LogStream};
 pub use gate_record::{Decision, GateRecord, Party};

@@ -14,7 +14,7 @@ pub use junit::junit;
 pub use markdown::markdown;
 pub use summary::{Style, summary};
 pub use table::{Cell, colored, table};
-pub use text::{duration, one_line, printable, symbol};
+pub use text::{denied_request, duration, one_line, printable, symbol};
 
 /// A run to be shown.
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,7 @@ use model::{CaseFile, Column, ColumnResult, UsageSource};
 use crate::View;
 use crate::groups::{COLUMNS, Group, by_cluster, columns};
 use crate::summary::{run_totals, totals};
-use crate::text::{duration, one_line, symbol};
+use crate::text::{denied_request, duration, one_line, printable, symbol};
 
 /// The report as Markdown. Text from outside cannot change its structure.
 pub fn markdown(view: View<'_>) -> String {
@@ -159,6 +159,18 @@ fn cases(out: &mut String, cases: &[CaseFile]) {
                 let decides = if column.decides { ", decides" } else { "" };
                 let because = escape(&column.because);
                 let _ = writeln!(out, "- {}: {}{decides}: {because}", escape(name), column.result);
+            }
+        }
+        for denied in &case.denied {
+            let times = if denied.times > 1 { format!(", {} times", denied.times) } else { String::new() };
+            let what = escape(&denied_request(denied));
+            let _ = writeln!(out, "- denied to the {}{times}: {what}", denied.party);
+            if !denied.allow_with.is_empty() {
+                // Indented by four and a bullet: code, whatever stands in it.
+                let _ = writeln!(out);
+                let lines = denied.allow_with.lines().map(printable);
+                lines.for_each(|line| out.push_str(&format!("      {line}\n")));
+                let _ = writeln!(out);
             }
         }
         if let Some(error) = &case.answer.error {

@@ -1,6 +1,6 @@
 //! Words, symbols and text from outside, made fit to be shown.
 
-use model::Outcome;
+use model::{DeniedRequest, Outcome};
 
 /// The sign of an outcome. It always stands beside the word, so that neither it nor a colour carries meaning alone.
 pub fn symbol(outcome: Outcome) -> char {
@@ -64,6 +64,13 @@ pub fn duration(ms: u64) -> String {
         ..3600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
         _ => format!("{}h {:02}m", seconds / 3600, seconds % 3600 / 60),
     }
+}
+
+/// What was asked and why it was denied, without who asked and what would allow it. Not yet harmless.
+pub fn denied_request(denied: &DeniedRequest) -> String {
+    let name = if denied.name.is_empty() { String::new() } else { format!(" {}", denied.name) };
+    let scope = if denied.namespace.is_empty() { String::new() } else { format!(" in namespace {}", denied.namespace) };
+    format!("{} {}{name}{scope}: {}", denied.verb, denied.resource, denied.because)
 }
 
 #[cfg(test)]

@@ -5,8 +5,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use model::{
-    AnswerRecord, CaseFile, CaseId, Class, ClusterKind, ClusterRecord, Column, ColumnResult, FailureRecord, GateCounts,
-    Id, Isolation, Leak, Outcome, RunFile, RunId, Totals, Usage, UsageSource, Verdict, Witness, WitnessKind,
+    AnswerRecord, CaseFile, CaseId, Class, ClusterKind, ClusterRecord, Column, ColumnResult, DeniedRequest,
+    FailureRecord, GateCounts, Id, Isolation, Leak, Outcome, Party, RunFile, RunId, Totals, Usage, UsageSource,
+    Verdict, Witness, WitnessKind,
 };
 use proptest::prelude::*;
 use report::{Style, View, junit, markdown, summary};
@@ -64,6 +65,7 @@ fn case(names: [&str; 3], repeat: u32, outcome: Outcome, class: Option<Class>, m
         }),
         usage: Usage::default(),
         gate: GateCounts { requests: 12, mutations: 1, denials: 2 },
+        denied: Vec::new(),
         leaks: Vec::new(),
         artifacts: Vec::new(),
         params: Default::default(),
@@ -185,6 +187,16 @@ proptest! {
         for case in &mut cases {
             case.message = message.clone();
             case.leaks = vec![Leak { object: object.clone(), what: object.clone(), evidence: Vec::new() }];
+            case.denied = vec![DeniedRequest {
+                party: Party::Plugin,
+                verb: "get".into(),
+                resource: object.clone(),
+                namespace: String::new(),
+                name: message.clone(),
+                because: object.clone(),
+                allow_with: message.clone(),
+                times: 2,
+            }];
         }
         let run = run(&cases);
         let view = View { run: &run, cases: &cases, dir: &object };

@@ -88,6 +88,7 @@ fn case(failure: &str, agent: &str, outcome: Outcome) -> CaseFile {
         }),
         usage: Usage::default(),
         gate: GateCounts { requests: 7, mutations: 1, denials: 0 },
+        denied: Vec::new(),
         leaks: Vec::new(),
         artifacts: Vec::new(),
         params: Default::default(),

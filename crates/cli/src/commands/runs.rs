@@ -88,10 +88,22 @@ fn one_case(stored: &StoredCase) -> String {
         let _ = write!(out, "\n{}", table(&verdict_rows(verdict), ""));
     }
     let _ = write!(out, "\n{}", super::agents::answer_and_usage(case));
+    out.push_str(&denials(&case.denied));
     for leak in &case.leaks {
         let _ = writeln!(out, "leak: {}: {}", one_line(&leak.what), one_line(&leak.object));
     }
     let _ = writeln!(out, "Logs: {}", one_line(&stored.logs));
+    out
+}
+
+/// What was denied, with the lines that would allow it.
+fn denials(denied: &[model::DeniedRequest]) -> String {
+    let mut out = String::new();
+    for one in denied {
+        let times = if one.times > 1 { format!(" ({} times)", one.times) } else { String::new() };
+        let _ = writeln!(out, "\ndenied to the {}{times}: {}", one.party, one_line(&report::denied_request(one)));
+        one.allow_with.lines().for_each(|line| out.push_str(&format!("  {}\n", report::printable(line))));
+    }
     out
 }
 

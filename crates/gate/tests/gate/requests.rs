@@ -71,6 +71,13 @@ async fn denials_are_marked_for_failures_and_plain_for_agents() {
         assert_eq!(causes.first().is_some_and(|c| c.reason == GATE_DENIED), marked, "{party}");
         assert_eq!(status.message.contains("failure `x`"), marked, "{}", status.message);
         assert_eq!(status.message.contains("User \"user\" cannot list resource \"pods\""), !marked);
+        // Who can add a line is told it; an agent is not, but the record has it.
+        let line = "- {apiGroups: [\"\"], resources: [pods], verbs: [list], namespaces: [$(case)]}";
+        assert_eq!(status.message.contains(line), marked, "{}", status.message);
+        let record = seen.last();
+        assert_eq!((record.party, record.verb.as_str(), record.resource.as_str()), (party, "list", "pods"));
+        assert!(record.allow_with.contains(line), "{}", record.allow_with);
+        assert_eq!(record.namespace, "c-1");
     }
     assert!(seen.arrived().is_empty());
     let record = seen.last();
