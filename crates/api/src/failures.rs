@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use catalog::{Capabilities, Failure, Origin, Problem};
+use catalog::{Failure, Origin, Problem};
 use engine::{Cancel, Held, SingleRequest};
+use gate::Site;
 use model::{Outcome, exit_code};
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::blast::{BlastRadius, NotGranted, not_granted};
 use crate::cluster::write_private;
 use crate::harness::shown;
 use crate::{ApiError, Harness};
+
+/// What stands for a cluster that a provisioner makes.
+const MADE: &str = "a cluster made for the run";
 
 /// A failure in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -58,9 +63,11 @@ pub struct FailureDetails {
     pub files: Vec<String>,
     /// Its metadata, whole.
     pub metadata: Value,
-    /// What it declares that it needs; part of the metadata.
-    #[serde(skip)]
-    pub capabilities: Capabilities,
+    /// The most that it can touch.
+    pub blast_radius: BlastRadius,
+    /// What it declares and nobody has granted: on a cluster that is made for the run, and on each that the grants file
+    /// names.
+    pub not_granted: Vec<NotGranted>,
 }
 
 /// One failure to be held on an embedded cluster, or an existing one.
@@ -104,6 +111,10 @@ impl Harness {
     /// There is none of this id, or its folder has errors.
     pub fn failures_show(&self, id: &str) -> Result<FailureDetails, ApiError> {
         let failure = self.failure(id)?;
+        let grants = self.grants()?;
+        let existing = grants.clusters.iter().map(|cluster| Site::existing(&cluster.context, &cluster.server));
+        let sites = std::iter::once(Site::made(MADE)).chain(existing);
+        let not_granted = sites.filter_map(|site| not_granted(&grants, failure, site)).collect();
         Ok(FailureDetails {
             id: failure.id().to_string(),
             kind: failure.implementation.as_str().to_owned(),
@@ -111,7 +122,8 @@ impl Harness {
             digest: failure.digest.clone(),
             files: failure.files.keys().cloned().collect(),
             metadata: failure.metadata.to_json(),
-            capabilities: failure.metadata.capabilities.clone(),
+            blast_radius: BlastRadius::of(failure, &BTreeMap::new()),
+            not_granted,
         })
     }
 

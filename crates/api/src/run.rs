@@ -4,15 +4,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use catalog::Capabilities;
 use engine::{Cancel, Listener, RunOptions, RunRequest};
 use model::{RunDocument, RunId};
-use serde::Serialize;
 use store::{RunDir, Store, write_atomically};
 use yaml::Diagnostics;
 
 use crate::matrices::Checked;
-use crate::{ApiError, Harness, PlannedCase, RecoverInput, RecoveredCase, StoredRunWithCases, git};
+use crate::{ApiError, Harness, RecoverInput, RecoveredCase, StoredRunWithCases, git};
 
 /// What to run and how.
 #[derive(Clone, Debug, Default)]
@@ -61,73 +59,7 @@ pub enum Notice<'a> {
     Recovered(&'a RecoveredCase),
 }
 
-/// What a run would do.
-#[derive(Debug, Serialize)]
-pub struct Plan {
-    /// Name of the matrix.
-    pub matrix: String,
-    /// The cases, in the order in which they would run.
-    pub cases: Vec<PlannedCase>,
-    /// The failures of those cases.
-    pub failures: Vec<FailurePlan>,
-    /// What agents may do.
-    pub agent_access: String,
-    /// Warnings about the matrix.
-    #[serde(skip)]
-    pub warnings: Diagnostics,
-}
-
-/// What a failure may do.
-#[derive(Debug, Serialize)]
-pub struct FailurePlan {
-    /// As the matrix names it.
-    pub name: String,
-    /// The failure itself.
-    pub id: String,
-    /// `sha256:…` over the package.
-    pub digest: String,
-    /// It changes the cluster for all.
-    pub exclusive: bool,
-    /// What it declares that it needs.
-    pub capabilities: Capabilities,
-}
-
 impl Harness {
-    /// What a run would do. Runs nothing, writes nothing.
-    ///
-    /// # Errors
-    /// The matrix is invalid, or the filter selects nothing.
-    pub fn plan(&self, input: &RunInput) -> Result<Plan, ApiError> {
-        let mut checked = self.check(&input.matrix)?;
-        checked.matrix.execution.repeats = input.repeat.unwrap_or(checked.matrix.execution.repeats);
-        let listing = checked.listing(&input.filter)?;
-        let cases: Vec<PlannedCase> = listing.cases().collect();
-        if cases.is_empty() {
-            return Err(ApiError::NothingSelected(listing.all()));
-        }
-        let used = listing.matrix().failures.iter().filter(|f| cases.iter().any(|c| c.failure == f.name.as_str()));
-        let failures = used.filter_map(|used| {
-            let failure = self.library().get(used.id.as_str())?;
-            // With the parameters put in, as they would be checked in the run; the namespace is not known before.
-            let resolved = failure.resolve(&used.params, "$(case)").ok();
-            let declared = || failure.metadata.capabilities.clone();
-            Some(FailurePlan {
-                name: used.name.to_string(),
-                id: used.id.to_string(),
-                digest: failure.digest.clone(),
-                exclusive: failure.metadata.exclusive,
-                capabilities: resolved.map_or_else(declared, |resolved| resolved.capabilities),
-            })
-        });
-        Ok(Plan {
-            matrix: listing.matrix().name.to_string(),
-            failures: failures.collect(),
-            agent_access: listing.matrix().agent_access.clone().unwrap_or_else(|| "edit-case".to_owned()),
-            cases,
-            warnings: listing.warnings.clone(),
-        })
-    }
-
     /// Puts back what killed runs have left, then runs a matrix to its end or until `cancel`. `notice` hears of what is odd
     /// in the matrix, and of what was put back, before anything is run.
     ///
@@ -140,7 +72,8 @@ impl Harness {
         listeners: Vec<Box<dyn Listener>>,
         cancel: Cancel,
     ) -> Result<RunFinished, ApiError> {
-        let Checked { mut matrix, bytes, warnings } = self.check(&input.matrix)?;
+        let Checked { mut matrix, bytes, mut warnings } = self.check(&input.matrix)?;
+        warnings.0.extend(self.admitted(&matrix, &input.matrix)?);
         matrix.execution.repeats = input.repeat.unwrap_or(matrix.execution.repeats);
         let all = matrix.case_count();
         let mut setting = self.setting()?;

@@ -8,7 +8,7 @@ use catalog::{AgentPreset, Failure};
 use cluster::{ProvisionError, Provisioner};
 use gate::{NoSuchAccess, NotNamed};
 use jiff::Timestamp;
-use matrix::{CaseSpec, Matrix};
+use matrix::{CaseSpec, ClusterSpec, Matrix};
 use model::{
     CaseFile, Class, ClusterRecord, EventKind, FailureRecord, LogStream, Outcome, RunDocument, RunFile, RunId, SCHEMA,
     TAXONOMY_VERSION, Totals,
@@ -113,6 +113,16 @@ pub async fn run(
     })
 }
 
+/// What a matrix says of a cluster, as provisioners take it.
+pub fn source(spec: &ClusterSpec) -> cluster::Source<'_> {
+    cluster::Source {
+        provisioner: &spec.provisioner,
+        template: spec.template.as_deref(),
+        kubeconfig: spec.kubeconfig.as_deref(),
+        context: spec.context.as_deref(),
+    }
+}
+
 /// Where the files of cases lie.
 struct Paths {
     dir: std::path::PathBuf,
@@ -145,14 +155,9 @@ impl Cast {
             provisioners: clusters
                 .iter()
                 .map(|cluster| {
-                    cluster::provisioner(&cluster::Source {
-                        provisioner: &cluster.provisioner,
-                        template: cluster.template.as_deref(),
-                        kubeconfig: cluster.kubeconfig.as_deref(),
-                        context: cluster.context.as_deref(),
-                    })
-                    .map(|provisioner| (cluster.id.to_string(), provisioner))
-                    .map_err(|error| EngineError::Cluster(cluster.id.to_string(), error))
+                    cluster::provisioner(&source(cluster))
+                        .map(|provisioner| (cluster.id.to_string(), provisioner))
+                        .map_err(|error| EngineError::Cluster(cluster.id.to_string(), error))
                 })
                 .collect::<Result<_, _>>()?,
             failures: failures

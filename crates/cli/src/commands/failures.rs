@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use api::{Cancel, Capabilities, FailureDetails, FailureEntry, FailureRun, Harness, Held, Inspection};
-use report::{Cell, one_line, table};
+use api::{
+    BlastRadius, Cancel, Capabilities, FailureDetails, FailureEntry, FailureRun, Harness, Held, Inspection, NotGranted,
+};
+use report::{Cell, one_line, printable, table};
 use serde_json::Value;
 
 use super::{runtime, show};
@@ -72,8 +74,54 @@ fn details(failure: &FailureDetails) -> String {
         fact("parameter", format!("{name} = {}", schema["default"]));
     }
     out.push_str(&table(&rows, ""));
-    let _ = writeln!(out, "\nIt may:");
-    out.push_str(&powers(&failure.capabilities));
+    let _ = writeln!(out);
+    out.push_str(&blast_radius(&failure.blast_radius));
+    out.push_str(&not_granted(&failure.not_granted));
+    out
+}
+
+/// The most that a failure can touch.
+pub(super) fn blast_radius(blast: &BlastRadius) -> String {
+    let mut out = String::new();
+    let mut list = |title: &str, lines: &[String], none: &str| {
+        let _ = writeln!(out, "{title}:");
+        lines.iter().for_each(|line| out.push_str(&format!("  {}\n", one_line(line))));
+        if lines.is_empty() {
+            let _ = writeln!(out, "  {none}");
+        }
+    };
+    list("May ask of the cluster", &blast.may, "nothing");
+    list("Unsafe", &blast.hazards, "nothing");
+    let more = "and what its code makes, within the rules above".to_owned();
+    let with_more = |lines: &[String]| {
+        let mut lines = lines.to_vec();
+        lines.extend((!blast.complete).then(|| more.clone()));
+        lines
+    };
+    list("Objects", &with_more(&blast.objects), "none");
+    list("Images", &with_more(&blast.images), "none");
+    list("Runs on this machine", &blast.on_this_machine, "nothing: its code has no files, programs or network");
+    if blast.exclusive {
+        let _ = writeln!(out, "It changes the cluster for everybody on it, and shares it with no other case.");
+    }
+    out
+}
+
+/// What nobody has granted, with the lines to add; the same lines once, with every cluster.
+pub(super) fn not_granted(all: &[NotGranted]) -> String {
+    let mut by_lines: Vec<(&str, Vec<&str>)> = Vec::new();
+    for one in all {
+        match by_lines.iter_mut().find(|(lines, _)| *lines == one.lines) {
+            Some((_, clusters)) => clusters.push(&one.cluster),
+            None => by_lines.push((&one.lines, vec![&one.cluster])),
+        }
+    }
+    let mut out = String::new();
+    for (lines, clusters) in by_lines {
+        let (place, lines) = lines.split_once('\n').unwrap_or((lines, ""));
+        let _ = writeln!(out, "Declared and not granted on {}; {place}:", one_line(&clusters.join(", ")));
+        lines.lines().for_each(|line| out.push_str(&format!("  {}\n", printable(line))));
+    }
     out
 }
 
@@ -83,7 +131,7 @@ fn names(list: &Value) -> String {
 }
 
 /// What capabilities allow, one line a rule.
-pub(super) fn powers(capabilities: &Capabilities) -> String {
+fn powers(capabilities: &Capabilities) -> String {
     let mut out = String::new();
     for rule in &capabilities.rules {
         let _ = writeln!(out, "  {}", one_line(&api::rule_in_words(rule)));

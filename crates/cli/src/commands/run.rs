@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use api::{Cancel, Harness, Notice, Plan, RunFinished, RunInput};
+use api::{Cancel, ClusterPlan, Harness, Notice, Plan, RunFinished, RunInput};
+use report::{one_line, printable};
 
 use super::{runtime, show};
 use crate::args::{Format, Run};
@@ -24,7 +25,8 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
     if args.dry_run {
         let plan = harness.plan(&input)?;
         diagnostics(&plan.warnings, terminal);
-        return show(&plan, args.output, dry_run);
+        show(&plan, args.output, dry_run)?;
+        return Ok(if plan.refused().is_some() { model::exit_code::INVALID_INPUT } else { model::exit_code::OK });
     }
     let listeners = progress::listeners(terminal, args.follow);
     let finished = runtime()?.block_on(async {
@@ -47,20 +49,49 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
     Ok(finished.document.exit_code)
 }
 
-/// The cases, and what the failures may do: the most that the run can touch.
+/// The cases, and the most that the run can touch.
 fn dry_run(plan: &Plan) -> String {
     let mut out = String::new();
     for case in &plan.cases {
         let control = if case.control { " (control)" } else { "" };
         let _ = writeln!(out, "{}{control}", case.id);
     }
-    let _ =
-        writeln!(out, "\n{} cases; agents get {} in the namespace of their case.", plan.cases.len(), plan.agent_access);
+    let cases = if plan.cases.len() == 1 { "1 case".to_owned() } else { format!("{} cases", plan.cases.len()) };
+    let _ = writeln!(out, "\n{cases}.\n\nClusters:");
+    plan.clusters.iter().for_each(|cluster| out.push_str(&in_words(cluster)));
     for failure in &plan.failures {
-        let note = if failure.exclusive { ", alone on its cluster" } else { "" };
-        let _ = writeln!(out, "\n{} may{note}:", failure.name);
-        out.push_str(&super::failures::powers(&failure.capabilities));
+        let _ = writeln!(out, "\n== Failure {} ({})", failure.name, failure.digest);
+        out.push_str(&super::failures::blast_radius(&failure.blast_radius));
+        out.push_str(&super::failures::not_granted(&failure.not_granted));
     }
-    let _ = writeln!(out, "\nNothing was run.");
+    let _ = writeln!(out, "\n== Agents; the matrix gives them {}", one_line(&plan.agent_access));
+    for agent in &plan.agents {
+        let (program, access) = (one_line(&agent.program), one_line(&agent.access));
+        let sandbox = if agent.require_sandbox { ", only in a sandbox" } else { "" };
+        let _ = writeln!(out, "{} on {}: {access}{sandbox}; runs {program} on this machine", agent.name, agent.cluster);
+        out.push_str(&super::failures::not_granted(agent.not_granted.as_slice()));
+    }
+    let _ = match plan.refused() {
+        Some(_) => writeln!(out, "\nNothing was run, and nothing would be: a cluster is refused."),
+        None => writeln!(out, "\nNothing was run."),
+    };
+    out
+}
+
+fn in_words(cluster: &ClusterPlan) -> String {
+    let mut out = match (&cluster.context, &cluster.server) {
+        (Some(context), Some(server)) => {
+            format!("  {}: exists already, {} (context {})\n", cluster.id, one_line(server), one_line(context))
+        }
+        _ => format!("  {}: made for the run ({})\n", cluster.id, cluster.provisioner),
+    };
+    if !cluster.limits.is_empty() {
+        let limits: Vec<String> = cluster.limits.iter().map(|(what, most)| format!("{what} {most}")).collect();
+        let _ = writeln!(out, "    cases may use at most {}", one_line(&limits.join(", ")));
+    }
+    if let Some(refused) = &cluster.refused {
+        let _ = writeln!(out, "    refused:");
+        refused.lines().for_each(|line| out.push_str(&format!("    {}\n", printable(line))));
+    }
     out
 }

@@ -67,7 +67,13 @@ fn a_dry_run_shows_cases_and_powers_and_writes_nothing() {
     let folder = Folder::new();
     folder.write("m.yaml", SMALL);
     let text = folder.run(&["run", "m.yaml", "--dry-run", "--filter", "failure=image-*"]).expect(0).stdout;
-    for part in ["local--image-pull-error--triage", "image-pull-error may", "deployments", "edit-case"] {
+    for part in [
+        "local--image-pull-error--triage",
+        "== Failure image-pull-error",
+        "deployments",
+        "edit-case",
+        "made for the run",
+    ] {
         assert!(text.contains(part), "{part} is missing in\n{text}");
     }
     assert!(!text.contains("no-fault"), "only what is selected:\n{text}");

@@ -5,6 +5,7 @@ mod agreement;
 mod authoring;
 mod bad_input;
 mod containment;
+mod grants;
 mod interrupt;
 mod kubectl_breadth;
 mod kubectl_crash;
