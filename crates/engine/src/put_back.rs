@@ -111,6 +111,8 @@ impl PutBack {
         let known = |leak: &Leak| self.leaks.iter().any(|other| other.object == leak.object);
         let new: Vec<Leak> = differences.leaks.into_iter().filter(|leak| !known(leak)).collect();
         self.leaks.extend(new);
+        let unchecked = differences.unchecked.iter();
+        self.remarks.extend(unchecked.map(|it| format!("{} was not compared: {}", it.kind, it.why)));
         let foreign = differences.foreign.iter();
         self.remarks.extend(foreign.map(|it| format!("{} is {}, which was not done by this case", it.object, it.what)));
         Ok(())
