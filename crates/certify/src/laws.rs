@@ -118,7 +118,7 @@ const IGNORED: [&str; 8] = [
     "/metadata/selfLink",
     "/status/phase",
     "/metadata/labels/run.k8s.local~1id",
-    "/metadata/annotations/run.k8s.local~1rev",
+    "/metadata/labels/run.k8s.local~1rev",
     "/status",
 ];
 

@@ -186,7 +186,7 @@ mod tests {
         let after = json!({
             "metadata": {
                 "uid": "2", "resourceVersion": "7", "generation": 4, "managedFields": [{}],
-                "labels": {gate::LABEL: "r"}, "annotations": {gate::NONCE: "n", "deployment.kubernetes.io/revision": "3"},
+                "labels": {gate::LABEL: "r", gate::NONCE: "n"}, "annotations": {"deployment.kubernetes.io/revision": "3"},
             },
             "spec": {"replicas": 1}, "status": {"a": 2},
         });

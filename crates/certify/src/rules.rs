@@ -228,7 +228,7 @@ mod tests {
         let rules = Rules::read(RULES).unwrap();
         assert_eq!(rules.version, 1);
         assert!(rules.labels.iter().any(|label| label.matches(gate::LABEL)));
-        assert!(rules.annotations.iter().any(|annotation| annotation.matches(gate::NONCE)));
+        assert!(rules.labels.iter().any(|label| label.matches(gate::NONCE)));
         assert!(rules.ignores("", "events") && rules.ignores("metrics.k8s.io", "pods"));
         assert!(!rules.ignores("", "pods") && !rules.ignores("k8s.io", "events"));
         assert!(rules.kind("", "pods").replaceable);

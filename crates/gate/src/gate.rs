@@ -24,7 +24,8 @@ use crate::{Endpoint, Journal, MemoryJournal, Policy};
 
 /// The label on everything that was made through a gate; its value is the name of the Lease of the run.
 pub const LABEL: &str = "run.k8s.local/id";
-/// The annotation of a create, by which its object is known when the answer was lost.
+/// The label of a create, by which its object is known when the answer was lost. No annotation: those of a Deployment go to
+/// its ReplicaSets, and stay there when they are taken off the Deployment.
 pub const NONCE: &str = "run.k8s.local/rev";
 
 /// Bounds of what the gate takes.

@@ -25,21 +25,20 @@ pub(crate) fn nonce() -> String {
 /// Marks an object that is to be made.
 pub(crate) fn stamp(object: &mut Value, label: &str, nonce: &str) {
     let Some(metadata) = metadata(object) else { return };
-    for (map, key, value) in [("labels", LABEL, label), ("annotations", NONCE, nonce)] {
-        let entry = metadata.entry(map).or_insert_with(|| json!({}));
-        if entry.is_null() {
-            *entry = json!({});
-        }
-        // Labels that are no map are refused by the server, and with them the object.
-        if let Some(entry) = entry.as_object_mut() {
-            entry.insert(key.to_owned(), json!(value));
-        }
+    let labels = metadata.entry("labels").or_insert_with(|| json!({}));
+    if labels.is_null() {
+        *labels = json!({});
+    }
+    // Labels that are no map are refused by the server, and with them the object.
+    if let Some(labels) = labels.as_object_mut() {
+        labels.insert(LABEL.to_owned(), json!(label));
+        labels.insert(NONCE.to_owned(), json!(nonce));
     }
 }
 
 /// The nonce that an object carries.
 pub(crate) fn nonce_of(object: &Value) -> Option<&str> {
-    object.get("metadata")?.get("annotations")?.get(NONCE)?.as_str()
+    object.get("metadata")?.get("labels")?.get(NONCE)?.as_str()
 }
 
 /// The metadata of an object, made where there is none; none when it is no map.
@@ -67,10 +66,13 @@ mod tests {
 
     #[test]
     fn stamps_keep_what_is_there() {
-        let mut object = json!({"metadata": {"labels": {"a": "b"}, "annotations": null}});
+        let mut object = json!({"metadata": {"labels": {"a": "b"}}});
         stamp(&mut object, "run-1", "n");
-        assert_eq!(object["metadata"]["labels"], json!({"a": "b", LABEL: "run-1"}));
+        assert_eq!(object["metadata"]["labels"], json!({"a": "b", LABEL: "run-1", NONCE: "n"}));
         assert_eq!(nonce_of(&object), Some("n"));
+        let mut none = json!({"metadata": {"labels": null}});
+        stamp(&mut none, "run-1", "n");
+        assert_eq!(nonce_of(&none), Some("n"));
         let mut odd = json!({"metadata": []});
         stamp(&mut odd, "run-1", "n");
         assert_eq!(odd, json!({"metadata": []}));

@@ -163,6 +163,7 @@ impl Endpoints {
                 Some(at) => {
                     let (ports, endpoints) = wanted.remove(at);
                     let mut changed = (*slice).clone();
+                    put(&mut changed, &["metadata", "labels"], slice_labels(service));
                     put(&mut changed, &["endpoints"], list_or_null(endpoints));
                     put(&mut changed, &["ports"], ports);
                     if changed != *slice {
@@ -186,17 +187,10 @@ impl Endpoints {
             }
         }
         for (ports, endpoints) in wanted {
-            let mut labels =
-                service.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
-            put(&mut labels, &[OF_SERVICE], json!(name(service)));
-            put(&mut labels, &["endpointslice.kubernetes.io/managed-by"], json!("endpointslice-controller.k8s.io"));
-            if text(service, "/spec/clusterIP") == "None" {
-                put(&mut labels, &["service.kubernetes.io/headless"], json!(""));
-            }
             let slice = json!({
                 "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice",
                 "metadata": {
-                    "generateName": format!("{}-", name(service)), "namespace": namespace(service), "labels": labels,
+                    "generateName": format!("{}-", name(service)), "namespace": namespace(service), "labels": slice_labels(service),
                     "annotations": {"endpoints.kubernetes.io/last-change-trigger-time": now},
                     "ownerReferences": [owner_reference(&SERVICES, service)],
                 },
@@ -205,6 +199,21 @@ impl Endpoints {
             let _ = world.create(&ENDPOINT_SLICES, slice, MANAGER);
         }
     }
+}
+
+fn labels_of(service: &Value) -> Value {
+    service.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}))
+}
+
+/// The labels of the service, as they are now, and the controller's own.
+fn slice_labels(service: &Value) -> Value {
+    let mut labels = labels_of(service);
+    put(&mut labels, &[OF_SERVICE], json!(name(service)));
+    put(&mut labels, &["endpointslice.kubernetes.io/managed-by"], json!("endpointslice-controller.k8s.io"));
+    if text(service, "/spec/clusterIP") == "None" {
+        put(&mut labels, &["service.kubernetes.io/headless"], json!(""));
+    }
+    labels
 }
 
 fn list_or_null(list: Vec<Value>) -> Value {
@@ -295,15 +304,16 @@ fn mirror(world: &mut dyn World, service: &Arc<Value>, pods: &[Arc<Value>]) {
             subset
         })
         .collect();
-    let mut labels = service.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+    let mut labels = labels_of(service);
     put(&mut labels, &["endpoints.kubernetes.io/managed-by"], json!("endpoint-controller"));
     let current = world.get(&ENDPOINTS, namespace(service), name(service));
     let mut object = match &current {
         Some(current) => (**current).clone(),
         None => {
-            json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name(service), "namespace": namespace(service), "labels": labels}})
+            json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": name(service), "namespace": namespace(service)}})
         }
     };
+    put(&mut object, &["metadata", "labels"], labels);
     if subsets.is_empty() {
         crate::fields::remove(&mut object, &["subsets"]);
     } else {

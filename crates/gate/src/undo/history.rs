@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
-use super::fields::{annotation, is_controlled, text, uid};
+use super::fields::{is_controlled, text, uid};
 use super::finalizers;
+use crate::LABEL;
 use crate::journal::{Entry, ObjectKey, State};
-use crate::{LABEL, NONCE};
+use crate::stamp::nonce_of;
 
 /// Subresources that leave the object as it is.
 const PASSING: [&str; 6] = ["exec", "attach", "portforward", "proxy", "token", "log"];
@@ -47,7 +48,7 @@ pub(crate) struct History {
 impl History {
     /// Whether this object was made in the case, by anyone that the journal knows.
     pub(crate) fn made(&self, object: &Value) -> bool {
-        self.made.contains(uid(object)) || annotation(object, NONCE).is_some_and(|nonce| self.nonces.contains(nonce))
+        self.made.contains(uid(object)) || nonce_of(object).is_some_and(|nonce| self.nonces.contains(nonce))
     }
 
     /// Whether it was somebody else who made this object, and the case that had the last word on it all the same. One
@@ -159,7 +160,7 @@ pub(crate) fn settled(entry: &Entry, seen: Option<&Value>, label: &str) -> State
         (None, Some(_)) if deletes => State::Refused,
         (None, Some(seen)) => {
             let ours = match &entry.intent.nonce {
-                Some(nonce) => annotation(seen, NONCE) == Some(nonce),
+                Some(nonce) => nonce_of(seen) == Some(nonce),
                 None => seen.pointer("/metadata/labels").and_then(|l| l.get(LABEL)).is_some_and(|l| l == label),
             };
             if ours { State::Done { after: Some(seen.clone()) } } else { State::Refused }

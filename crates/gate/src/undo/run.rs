@@ -8,14 +8,15 @@ use clock::Clock;
 use futures::StreamExt as _;
 use serde_json::{Value, json};
 
-use super::fields::{annotation, is_going, text, uid};
+use super::fields::{is_going, text, uid};
 use super::history::{self, History, Last, histories, settled};
 use super::order::Stage;
 use super::plan::{Deed, Plan, Seen, World, plan};
 use super::requests::{Leaving, Requests, Trouble, held_by};
 use super::{Difference, UndoError, UndoReport, body, finalizers};
 use crate::journal::{Entry, State};
-use crate::{Gate, LABEL, NONCE, ObjectKey, crash_point};
+use crate::stamp::nonce_of;
+use crate::{Gate, LABEL, ObjectKey, crash_point};
 
 /// Rounds of reading and doing. Each but the last has done something; conflicts with controllers take a few.
 const ROUNDS: usize = 12;
@@ -119,7 +120,7 @@ impl<'a> Undo<'a> {
         }
         let Some(nonce) = &entry.intent.nonce else { return Ok(None) };
         let made = self.requests.list(key, Some((LABEL, &self.gate.config.label))).await?;
-        Ok(made.into_iter().find(|object| annotation(object, NONCE) == Some(nonce)))
+        Ok(made.into_iter().find(|object| nonce_of(object) == Some(nonce)))
     }
 
     /// Reads every object of the journal.

@@ -94,8 +94,8 @@ async fn dump(scene: &Scene) -> Vec<Value> {
         for key in ["uid", "resourceVersion", "creationTimestamp", "managedFields"] {
             metadata.remove(key);
         }
-        if let Some(annotations) = metadata.get_mut("annotations").and_then(Value::as_object_mut) {
-            annotations.remove(NONCE);
+        if let Some(labels) = metadata.get_mut("labels").and_then(Value::as_object_mut) {
+            labels.remove(NONCE);
         }
     }
     items

@@ -7,7 +7,7 @@ use crate::server::{Fault, LABEL_VALUE, MAPS, Scene, map};
 
 fn is_stamped(object: &Value) -> bool {
     let label = &object["metadata"]["labels"][LABEL];
-    let nonce = object["metadata"]["annotations"][NONCE].as_str();
+    let nonce = object["metadata"]["labels"][NONCE].as_str();
     assert_eq!(label == LABEL_VALUE, nonce.is_some_and(|nonce| nonce.len() == 16), "{object}");
     nonce.is_some()
 }
@@ -29,7 +29,7 @@ async fn what_is_made_is_stamped_however_it_is_made() {
         let object = scene.get(&format!("{MAPS}/{name}")).await.expect("a map");
         assert!(is_stamped(&object), "{object}");
         let entry = scene.entries().await.into_iter().find(|entry| entry.intent.key.name == name).expect("an entry");
-        assert_eq!(entry.intent.nonce.as_deref(), object["metadata"]["annotations"][NONCE].as_str());
+        assert_eq!(entry.intent.nonce.as_deref(), object["metadata"]["labels"][NONCE].as_str());
         assert_eq!((entry.intent.verb.as_str(), entry.intent.before), ("create", None));
         assert_eq!(entry.state, State::Done { after: Some(object) });
     }
