@@ -18,6 +18,7 @@ Usage: cargo xtask <task>
   test              set up what the tests need, check the format, run all tests (what .ci/run does)
   setup             only set up: the WebAssembly target, a C compiler, a pinned kubectl
   check             format, clippy, and cargo-deny where it is installed
+  soak [--kills N]  kill the program at every crash point and at N random moments (default 1000)
   bench             build and run the benchmarks; they print numbers and assert nothing
   harness ARGS...   build harness-cli if needed and run it (also: cargo harness ARGS...)
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let task = args.next().map(|task| task.to_string_lossy().into_owned());
     let rest: Vec<_> = args.collect();
-    let takes_args = matches!(task.as_deref(), Some("harness" | "bench"));
+    let takes_args = matches!(task.as_deref(), Some("harness" | "bench" | "soak"));
     if !rest.is_empty() && !takes_args {
         eprintln!("xtask: unexpected argument {:?}\n\n{USAGE}", rest[0]);
         return ExitCode::from(2);
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
         Some("test") => tasks::test(),
         Some("setup") => tasks::setup(),
         Some("check") => tasks::check(),
+        Some("soak") => tasks::soak(&rest),
         Some("bench") => tasks::bench(&rest),
         Some("harness") => tasks::harness(&rest),
         Some("help" | "-h" | "--help") => {

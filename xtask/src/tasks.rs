@@ -38,12 +38,27 @@ pub(crate) fn test() -> Outcome {
     check_format()?;
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-    match kubectl.path() {
-        Some(path) => command.env("HARNESS_TEST_KUBECTL", path).env("PATH", with_first(path)?),
-        None => command.env_remove("HARNESS_TEST_KUBECTL"),
-    };
-    program::run(&mut command)?;
+    program::run(with_kubectl(&mut command, &kubectl)?)?;
     program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))
+}
+
+/// Kills the program again and again; prints how many kills hit what, and stops at the first that was not recovered from.
+pub(crate) fn soak(args: &[OsString]) -> Outcome {
+    let kills = match args {
+        [] => 1000,
+        [flag, number] if flag == "--kills" => number
+            .to_str()
+            .and_then(|number| number.parse::<u32>().ok())
+            .ok_or_else(|| Failure::Message(format!("--kills takes a number, not {number:?}")))?,
+        _ => return Err(Failure::Message("soak takes nothing but --kills N".into())),
+    };
+    set_up_build()?;
+    let kubectl = set_up_kubectl()?;
+    cargo::build("harness-cli")?;
+    let mut command = cargo::cargo();
+    command.args(["test", "--release", "--workspace", "--test", "e2e", "--"]);
+    command.args(["kills::soak", "--exact", "--ignored", "--nocapture"]).env("HARNESS_SOAK_KILLS", kills.to_string());
+    program::run(with_kubectl(&mut command, &kubectl)?)
 }
 
 /// Format, clippy, cargo-deny.
@@ -105,6 +120,14 @@ fn set_up_kubectl() -> Result<Kubectl, Failure> {
         }
     }
     Ok(kubectl)
+}
+
+/// The tests find kubectl by a variable, agents and scripts in the tests by PATH.
+fn with_kubectl<'a>(command: &'a mut Command, kubectl: &Kubectl) -> Result<&'a mut Command, Failure> {
+    Ok(match kubectl.path() {
+        Some(path) => command.env("HARNESS_TEST_KUBECTL", path).env("PATH", with_first(path)?),
+        None => command.env_remove("HARNESS_TEST_KUBECTL"),
+    })
 }
 
 fn in_ci() -> bool {

@@ -1,7 +1,7 @@
 //! `harness-cli cluster up` as a process of its own.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -42,6 +42,11 @@ impl Cluster {
         let cluster = Self::up();
         let kubectl = Kubectl::new(program, &cluster.kubeconfig, &cluster.sandbox.path().join("home"));
         Some((cluster, kubectl))
+    }
+
+    /// The file with the way in, as an administrator.
+    pub fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
     }
 
     /// Its sandbox.

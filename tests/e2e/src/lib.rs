@@ -2,6 +2,7 @@
 //! Everything goes through the real `target/release/harness-cli`; nothing here links the engine.
 
 mod cluster;
+mod dump;
 mod kubectl;
 mod process;
 mod program;
@@ -9,6 +10,7 @@ mod run;
 mod sandbox;
 
 pub use cluster::Cluster;
+pub use dump::Dump;
 pub use kubectl::{Kubectl, kubectl_or_skip};
 pub use process::{Running, processes_mentioning, wait_until};
 pub use program::{harness_cli, repository};

@@ -7,6 +7,7 @@ mod bad_input;
 mod containment;
 mod grants;
 mod interrupt;
+mod kills;
 mod kubectl_breadth;
 mod kubectl_crash;
 mod leak_of_truth;

@@ -1,0 +1,146 @@
+//! The program killed with SIGKILL, at every crash point and at random moments, against a cluster that goes on: after
+//! `recover` the cluster equals its dump from before, every time.
+
+mod scenery;
+mod stage;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::sync::{Mutex, PoisonError};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use scenery::FAILURES;
+use stage::{Kill, Stage, When};
+
+/// Clusters side by side: each waits for its pods most of the time.
+const STAGES: usize = 2;
+/// How often a point is tried at most, where every run costs seconds: the first passes, and in the soak all.
+const PASSES: u32 = 2;
+
+/// Points that a run passes.
+const IN_RUN: [&str; 19] = [
+    "journal.before-intend",
+    "journal.intended",
+    "journal.forwarded",
+    "journal.settled",
+    "collection.between",
+    "undo.planned",
+    "undo.removed",
+    "undo.restored",
+    "undo.recreated",
+    "undo.namespace",
+    "case.opened",
+    "case.prepared",
+    "case.induced",
+    "case.witnessed",
+    "case.agent",
+    "case.judged",
+    "case.stopped",
+    "case.undone",
+    "case.certified",
+];
+
+/// Points that a recovery passes.
+const IN_RECOVERY: [&str; 9] = [
+    "case.stopped",
+    "case.undone",
+    "case.certified",
+    "recover.undone",
+    "undo.planned",
+    "undo.removed",
+    "undo.restored",
+    "undo.recreated",
+    "undo.namespace",
+];
+
+#[test]
+fn a_kill_at_any_crash_point_is_recovered_from() {
+    let first_passes = kill_all(points(), PASSES);
+    for (point, kills) in first_passes.at_points {
+        assert!(kills > 0, "no kill ever hit {point}: it is not passed, or not called so");
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_is_recovered_from() {
+    kill_all(moments(20), 1);
+}
+
+/// `cargo xtask soak [--kills N]`
+#[test]
+#[ignore = "takes long; cargo xtask soak"]
+fn soak() {
+    let kills = std::env::var("HARNESS_SOAK_KILLS").map_or(1000, |kills| kills.parse().expect("a number of kills"));
+    let mut all = points();
+    all.extend(moments(kills));
+    kill_all(all, u32::MAX);
+}
+
+fn points() -> VecDeque<Kill> {
+    let in_run = IN_RUN.iter().map(|point| When::Run(point, 1));
+    kills(in_run.chain(IN_RECOVERY.iter().map(|point| When::Recovery(point, 1))))
+}
+
+fn moments(count: usize) -> VecDeque<Kill> {
+    let mut rng = StdRng::from_rng(&mut rand::rng());
+    kills((0..count).map(|_| When::Moment(rng.random_range(0.0..1.0))))
+}
+
+/// The failures take turns.
+fn kills(when: impl Iterator<Item = When>) -> VecDeque<Kill> {
+    when.enumerate().map(|(turn, when)| Kill { when, failure: turn % FAILURES.len(), tries: 1 }).collect()
+}
+
+/// How many kills there were, by point and by phase.
+#[derive(Debug, Default)]
+struct Tally {
+    at_points: BTreeMap<String, u32>,
+    in_phases: BTreeMap<String, u32>,
+}
+
+/// Kills as often as asked, on several clusters. A point that was hit is tried at its next pass, up to `passes`.
+fn kill_all(kills: VecDeque<Kill>, passes: u32) -> Tally {
+    let (kills, tally) = (Mutex::new(kills), Mutex::new(Tally::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..STAGES {
+            scope.spawn(|| {
+                let Some(stage) = Stage::set_up() else { return };
+                while let Some(kill) = next(&kills) {
+                    let outcome = stage.kill(kill);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    if outcome.killed {
+                        *tally.in_phases.entry(outcome.phase).or_default() += 1;
+                    }
+                    let Some(place) = kill.when.place() else { continue };
+                    *tally.at_points.entry(place).or_default() += u32::from(outcome.killed);
+                    let again = if outcome.killed { kill.at_next_pass(passes) } else { kill.with_next_failure() };
+                    kills.lock().unwrap_or_else(PoisonError::into_inner).extend(again);
+                }
+                stage.end();
+            });
+        }
+    });
+    let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
+    say(&tally);
+    tally
+}
+
+fn next(kills: &Mutex<VecDeque<Kill>>) -> Option<Kill> {
+    kills.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
+/// Past the test harness's capture: the numbers are of interest when all is well, too.
+fn say(tally: &Tally) {
+    let total: u32 = tally.in_phases.values().sum();
+    let mut text = format!("{total} kills, all recovered from");
+    for (title, counts) in [("by phase", &tally.in_phases), ("by crash point", &tally.at_points)] {
+        if !counts.is_empty() {
+            let counts: Vec<String> = counts.iter().map(|(place, count)| format!("{place} {count}")).collect();
+            let _ = write!(text, "\n  {title}: {}", counts.join(", "));
+        }
+    }
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
