@@ -5,6 +5,7 @@ mod accept;
 mod agent;
 mod cancel;
 mod case;
+mod claims;
 mod dispatcher;
 mod dossier;
 mod keeping;

@@ -26,7 +26,7 @@ use crate::objects::Objects;
 use crate::record::{End, Identity};
 use crate::script::Script;
 use crate::watches::Watches;
-use crate::{Cancel, Setting};
+use crate::{Cancel, Setting, claims};
 
 /// Cluster time for the workload to become healthy.
 const PREPARE: Duration = Duration::from_secs(300);
@@ -121,6 +121,7 @@ impl Scene {
         let namespace = format!("c-{:05x}", request.seed & 0xf_ffff);
         let SceneRequest { setting, failure, params, cluster_name, owner, seed, .. } = &request;
         let site = request.cluster.site(cluster_name);
+        claims::check(&setting.plugins, failure).await?;
         let limits = setting.grants.cluster(site).map_err(|error| End::test(error.to_string()))?;
         let limits = limits.map(|cluster| cluster.limit_objects(&namespace)).unwrap_or_default();
         let granted = setting.grants.failure(failure.into(), site);

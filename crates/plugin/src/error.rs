@@ -129,6 +129,17 @@ pub enum PluginError {
     Metadata(String),
 }
 
+/// Bytes of a component's own words that are kept.
+const MAX_MESSAGE: usize = 4096;
+
+fn cut(mut message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        message.truncate(message.floor_char_boundary(MAX_MESSAGE));
+        message.push('…');
+    }
+    message
+}
+
 fn deadline_text(kind: DeadlineKind, limit: Duration) -> String {
     match kind {
         DeadlineKind::Cpu => format!("the component's code ran for more than {limit:?}"),
@@ -166,7 +177,7 @@ impl PluginError {
 
     pub(crate) fn from_guest(error: GuestError, reached: Option<LimitReached>) -> Self {
         let (case, message) = match error {
-            GuestError::Denied(text) => return Self::Denied { text },
+            GuestError::Denied(text) => return Self::Denied { text: cut(text) },
             // Ours, told to the component and handed back by it; a component's own words are not taken for it.
             GuestError::LimitExceeded(message) => match reached {
                 Some(limit) => return Self::Limit { name: limit.name, limit: limit.limit },
@@ -181,6 +192,6 @@ impl PluginError {
             GuestError::Cancelled(message) => (ErrorCase::Cancelled, message),
             GuestError::Other(message) => (ErrorCase::Other, message),
         };
-        Self::Failed { case, message }
+        Self::Failed { case, message: cut(message) }
     }
 }

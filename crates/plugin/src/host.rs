@@ -163,6 +163,11 @@ impl Context {
         Ok(Ok(items.map(|item| complete(item, &target).to_string()).collect()))
     }
 
+    /// Before anything else is made of a text that is to be sent.
+    fn admit(&mut self, text: &str) -> Result<(), Error> {
+        self.meter.request(text.len() as u64).map_err(|limit| Error::LimitExceeded(limit.to_string()))
+    }
+
     async fn create_object(&mut self, object: String) -> Answer<String> {
         let (target, object) = match self.manifest(&object) {
             Ok(read) => read,
@@ -185,6 +190,9 @@ impl Context {
     }
 
     async fn patch_object(&mut self, target: &ObjectRef, how: write::PatchType, patch: String) -> Answer<String> {
+        if let Err(error) = self.admit(&patch) {
+            return Ok(Err(error));
+        }
         if let Err(error) = serde_json::from_str::<Value>(&patch) {
             return Ok(Err(Error::Invalid(format!("the patch is not JSON: {error}"))));
         }
@@ -216,7 +224,8 @@ impl Context {
     }
 
     /// An object that is to be written, and its address. Without a namespace it goes to the namespace of the case.
-    fn manifest(&self, text: &str) -> Result<(ObjectRef, Value), Error> {
+    fn manifest(&mut self, text: &str) -> Result<(ObjectRef, Value), Error> {
+        self.admit(text)?;
         let object: Value =
             serde_json::from_str(text).map_err(|error| Error::Invalid(format!("the object is not JSON: {error}")))?;
         let field = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default().to_owned();

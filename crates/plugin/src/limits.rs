@@ -19,6 +19,8 @@ pub struct Limits {
     pub host_calls: u64,
     /// Calls that change the cluster.
     pub mutations: u64,
+    /// Bytes of one object or patch that is sent to the cluster.
+    pub request_bytes: u64,
     /// Bytes of one answer of the cluster.
     pub response_bytes: u64,
     /// Bytes of all answers of the cluster together.
@@ -38,6 +40,8 @@ impl Default for Limits {
             instances: 100,
             host_calls: 20_000,
             mutations: 1_000,
+            // The API server's own limit.
+            request_bytes: 3 << 20,
             response_bytes: 8 << 20,
             total_response_bytes: 128 << 20,
             log_bytes: 1 << 20,
@@ -108,6 +112,11 @@ impl Meter {
 
     pub(crate) fn mutation(&mut self) -> Result<(), LimitReached> {
         let counted = count(&mut self.mutations, 1, "mutations", self.limits.mutations);
+        self.note(counted)
+    }
+
+    pub(crate) fn request(&mut self, bytes: u64) -> Result<(), LimitReached> {
+        let counted = count(&mut 0, bytes, "bytes of one request", self.limits.request_bytes);
         self.note(counted)
     }
 

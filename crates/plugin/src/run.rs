@@ -194,6 +194,10 @@ impl Plugin {
         let induced = self
             .run(Some(call), deadline, async move |failure, store| failure.call_induce(store, &given).await)
             .await?;
+        let limit = self.shared.limits.state_bytes;
+        if induced.state.as_ref().is_some_and(|state| state.len() as u64 > limit) {
+            return Err(PluginError::Limit { name: "bytes of saved state", limit });
+        }
         Ok(Induced { state: induced.state, agent_time: induced.agent_time.map(Duration::from_millis) })
     }
 

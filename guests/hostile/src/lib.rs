@@ -1,23 +1,38 @@
-//! A component that misbehaves in the way that its parameter `how` names. The host's tests run it; it is in no library.
+//! A component that misbehaves in the way that its parameter `how` names: run by the host's tests in a call of its own, and
+//! by the end-to-end tests as a failure in real runs. It is in no library.
+
+mod deeds;
 
 use std::time::Duration;
 
-use failure_sdk::{Case, Failure, Induced, Result, Selection, Target, clock, json, log};
+use failure_sdk::bindings::harness::failure::checkpoint;
+use failure_sdk::{Case, Failure, Induced, Result, Selection, Target, clock, create, json, log};
 
 struct Hostile;
 
-failure_sdk::failure!(Hostile, r#"{"id":"hostile"}"#);
+failure_sdk::failure!(Hostile);
+
+/// More than any limit of the host, and little enough that the component can make it and a copy of it.
+const LARGE: usize = 20 << 20;
 
 impl Failure for Hostile {
     fn induce(case: &Case) -> Result<Induced> {
         let target = Target::config_map("victim");
-        match case.text("how")? {
+        let how = case.text("how")?;
+        match how {
             "loop" => loop {
                 std::hint::black_box(0);
             },
+            "recursion" => std::mem::drop(std::hint::black_box(deep(1))),
             "memory" => loop {
                 std::hint::black_box(vec![1_u8; 1 << 20].leak());
             },
+            "huge-string" => log::info("x".repeat(1 << 30)),
+            "large-log" => log::info("x".repeat(LARGE)),
+            "large-state" => return Ok(Induced::default().state(json!("x".repeat(LARGE)))),
+            "large-error" => return Err(failure_sdk::Error::Other("x".repeat(LARGE))),
+            "large-checkpoint" => case.checkpoint(&json!("x".repeat(LARGE)))?,
+            "large-patch" => std::mem::drop(target.merge(&json!({"data": {"a": "x".repeat(LARGE)}}))?),
             "trap" => panic!("on purpose"),
             "calls" => loop {
                 std::hint::black_box(failure_sdk::clock::now());
@@ -37,17 +52,31 @@ impl Failure for Hostile {
                 case.checkpoint(&json!({"saved": true}))?;
                 panic!("after the checkpoint");
             }
+            "create-then-trap" => {
+                create(&json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "left"}}))?;
+                create(&deeds::deployment("left", &json!({})))?;
+                target.delete()?;
+                panic!("after the changes");
+            }
+            "malformed-state" => {
+                checkpoint::save("{\"half\": ").map_err(failure_sdk::Error::from)?;
+                panic!("after the malformed state");
+            }
+            "good" | "trap-in-stop" => std::mem::drop(target.merge(&json!({"data": {"state": "broken"}}))?),
             "random" => return Ok(Induced::default().state(json!([failure_sdk::random::next().to_string()]))),
             "state" => {
                 remember(1);
                 return Ok(Induced::default().state(json!({"n": 7})).agent_time(Duration::from_secs(9)));
             }
-            other => return Err(other.into()),
+            other => deeds::attempt(other)?,
         }
         Ok(Induced::default())
     }
 
     fn stop(case: &Case) -> Result<()> {
+        if case.text("how")? == "trap-in-stop" {
+            panic!("in stop");
+        }
         if remember(0) != 0 {
             return Err("this instance has run before".into());
         }
@@ -57,6 +86,12 @@ impl Failure for Hostile {
             None => Ok(()),
         }
     }
+}
+
+/// Never comes back; the addition keeps the compiler from making a loop of it.
+fn deep(depth: u64) -> u64 {
+    let below = std::hint::black_box([depth; 64]);
+    deep(std::hint::black_box(below[0] + 1)).wrapping_add(below[1])
 }
 
 /// Whether this instance was told something before.

@@ -56,3 +56,9 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
 pub(crate) fn load(bytes: &[u8]) -> Plugin {
     HOST.load(bytes).expect("it is a failure")
 }
+
+/// With the limits that failures have outside of tests.
+pub(crate) fn load_roomy(bytes: &[u8]) -> Plugin {
+    let host = Host::new(HostConfig { cache_dir: None, limits: Limits::default() });
+    host.expect("this machine can run components").load(bytes).expect("it is a failure")
+}

@@ -6,7 +6,7 @@ use plugin::{DeadlineKind, PluginError};
 use serde_json::json;
 
 use crate::cluster::{Record, call, client, misbehave};
-use crate::guests::{hostile, load, tight};
+use crate::guests::{hostile, load, load_roomy, tight};
 
 async fn induce(how: &str) -> (PluginError, Record) {
     let (call, record) = misbehave(how);
@@ -64,6 +64,31 @@ async fn a_huge_answer_is_cut_off() {
     let client = client(&record, Duration::ZERO, |_| (200, format!("{{\"a\":\"{}\"}}", "x".repeat(100_000))));
     let error = load(hostile()).induce(call(client, &record, json!({"how": "get"}))).await.expect_err("too large");
     assert_eq!(error, PluginError::Limit { name: "bytes of one response", limit: tight().response_bytes });
+}
+
+#[tokio::test]
+async fn large_texts_are_not_kept() {
+    let (plugin, limits) = (load_roomy(hostile()), plugin::Limits::default());
+    for (how, name, limit) in [
+        ("large-log", "log bytes", limits.log_bytes),
+        ("large-state", "bytes of saved state", limits.state_bytes),
+        ("large-checkpoint", "bytes of saved state", limits.state_bytes),
+        ("large-patch", "bytes of one request", limits.request_bytes),
+    ] {
+        let (call, record) = misbehave(how);
+        let error = plugin.induce(call).await.expect_err("it is too large");
+        assert_eq!(error, PluginError::Limit { name, limit }, "{how}");
+        assert!(record.requests().is_empty() && record.saved().is_empty(), "{how}");
+    }
+    let (call, _) = misbehave("large-error");
+    let error = plugin.induce(call).await.expect_err("it gives up");
+    assert!(error.to_string().len() < 5000, "a component's own words are cut");
+}
+
+#[tokio::test]
+async fn endless_recursion_ends_in_a_trap() {
+    let (error, _) = induce("recursion").await;
+    assert!(matches!(&error, PluginError::Trap { .. }), "{error:?}");
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ mod authoring;
 mod bad_input;
 mod containment;
 mod grants;
+mod hostile;
 mod interrupt;
 mod kills;
 mod kubectl_breadth;
