@@ -1,50 +1,67 @@
-//! Nothing that an agent can reach tells it what was done: an agent that collects everything, and a search in that.
+//! Nothing that an agent can reach tells it what was done: an agent that searches everything (`scan`), let in by the real
+//! program, for each failure of the library.
 
-use e2e::{Sandbox, kubectl_or_skip};
+use std::collections::BTreeSet;
+
+use e2e::{Sandbox, kubectl_or_skip, repository};
+use serde_json::Value;
 
 use crate::library;
 
-/// Writes down all that the agent process sees: environment, task, files, processes above it, the whole namespace.
-const SNOOP: &str = r#"
-exec > seen.txt 2>&1
-env; set; pwd; ls -la . .. "$HOME" /tmp; cat "$HARNESS_TASK" "$KUBECONFIG"; id; mount
-parent=$PPID
-tr '\0' '\n' < /proc/$parent/environ
-tr '\0' '\n' < /proc/self/environ
-find . .. "$HOME" -type f -exec cat {} + 2>/dev/null | head -c 1000000
-if command -v kubectl; then
-  for kind in pods deployments replicasets events services configmaps secrets serviceaccounts roles rolebindings; do
-    kubectl get $kind -o json --show-managed-fields
-  done
-  kubectl get namespace "$HARNESS_NAMESPACE" -o json --show-managed-fields
-  kubectl get namespaces -o json
-  kubectl auth can-i --list
-  kubectl api-resources
-  kubectl logs -l x!=y --prefix --all-containers
-fi
-exit 0
-"#;
+/// The variables of the harness that agents are told of, and the one by which their processes are found again.
+const HARNESS: [&str; 4] = ["HARNESS_TASK", "HARNESS_ANSWER", "HARNESS_NAMESPACE", "HARNESS_CASE"];
+
+/// What would tell: every failure's own words, and the words of the formats that truth is written in.
+fn words(sandbox: &Sandbox, failures: &[Value]) -> Vec<String> {
+    let mut words: BTreeSet<String> = BTreeSet::new();
+    for failure in failures {
+        let metadata = library::metadata(failure);
+        let text = |key: &str| metadata[key].as_str().map(str::to_owned);
+        words.extend([text("id"), text("name"), text("description")].into_iter().flatten());
+        let symptoms = metadata["symptoms"].as_array().into_iter().flatten();
+        words.extend(symptoms.filter_map(|symptom| symptom["name"].as_str().map(str::to_owned)));
+        // The task names every fault type; a place that gives one of them as the answer does not.
+        if let Some(fault) = metadata["ground_truth"]["fault_type"].as_str() {
+            let forms = ["fault_type: {}", "fault_type={}", "\"fault_type\":\"{}\"", "\"fault_type\": \"{}\""];
+            words.extend(forms.map(|form| form.replace("{}", fault)));
+        }
+    }
+    let formats = ["ground_truth", "repair_scope", "also_accept", "reference_fix", "wrong_fixes", "harness:failure"];
+    words.extend(formats.map(str::to_owned));
+    words.extend(
+        [repository().join("failures"), sandbox.path().join("failures")].map(|path| path.display().to_string()),
+    );
+    words.into_iter().collect()
+}
 
 #[test]
 fn what_an_agent_can_reach_does_not_tell_it_the_answer() {
     let kubectl = kubectl_or_skip("the search of the cluster for the truth");
     let sandbox = Sandbox::new();
-    sandbox.write("snoop.sh", SNOOP);
-    let script = sandbox.path().join("snoop.sh").display().to_string();
+    let failures = library::failures(&sandbox);
+    let runnable = failures.iter().filter(|failure| kubectl.is_some() || !library::needs_program(failure));
+    let ids: Vec<&str> = runnable.map(library::id).collect();
+    let listed: String = words(&sandbox, &failures)
+        .iter()
+        .map(|word| word.bytes().map(|b| format!("{b:02x}")).collect::<String>() + "\n")
+        .collect();
+    let list = sandbox.write("words", listed);
+    let scan = env!("CARGO_BIN_EXE_scan");
+    let open = [Some(list.clone()), Some(scan.into()), kubectl.clone()];
+    let open: Vec<String> = open.into_iter().flatten().map(|path| path.display().to_string()).collect();
     sandbox.write(
-        "agents/snoop.yaml",
+        "agents/scan.yaml",
         format!(
-            "id: snoop\nsupports: [diagnose]\ncommand: [sh, {script}]\nstdin: none\nsandbox: {{read: [{script}]}}\n"
+            "id: scan\nsupports: [diagnose]\ncommand: [{scan}, {}]\nstdin: none\nsandbox: {{read: [{}]}}\n",
+            list.display(),
+            open.join(", ")
         ),
     );
-    let failures = library::failures(&sandbox);
-    let failures: Vec<_> = failures.iter().filter(|failure| !library::needs_program(failure)).collect();
-    let ids: Vec<&str> = failures.iter().map(|failure| library::id(failure)).collect();
     sandbox.write(
         "m.yaml",
         format!(
-            "name: m\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [{}]\nagents: [snoop]\n\
-             objective: diagnose\nexecution: {{timeout_per_test: 60s}}\n",
+            "name: m\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [{}]\nagents: [scan]\n\
+             objective: diagnose\nexecution: {{timeout_per_test: 120s}}\n",
             ids.join(", ")
         ),
     );
@@ -57,20 +74,31 @@ fn what_an_agent_can_reach_does_not_tell_it_the_answer() {
     e2e::Finished::of(command.args(["run", "m.yaml", "--agents-dir", "agents"])).expect(10);
 
     let run = sandbox.only_run();
-    for failure in failures {
-        let id = library::id(failure);
-        let metadata = library::metadata(failure);
-        let seen = run.read(format!("artifacts/local--{id}--snoop/seen.txt"));
-        assert!(seen.contains("HARNESS_TASK="), "{id}: the agent saw its environment");
-        assert!(kubectl.is_none() || seen.contains("\"kind\": \"Pod\""), "{id}: the agent saw the namespace:\n{seen}");
-        let mut secrets = vec![id.to_owned(), metadata["name"].as_str().unwrap_or(id).to_owned()];
-        secrets.extend(
-            metadata["symptoms"].as_array().into_iter().flatten().filter_map(|s| s["name"].as_str().map(str::to_owned)),
-        );
-        secrets.extend(["ground_truth", "repair_scope", "harness:failure", "induce", "witness"].map(str::to_owned));
-        for secret in secrets {
-            let place = seen.lines().find(|line| line.contains(&secret));
-            assert!(place.is_none(), "{id}: the agent can see {secret:?}: {place:?}");
+    for id in ids {
+        let case = run.case(&format!("local--{id}--scan"));
+        let report = run.read(format!("artifacts/local--{id}--scan/scan.txt"));
+        assert!(report.ends_with("END\n"), "{id}: the search came to its end: {report}");
+        let lines = |start: &str| report.lines().filter_map(|line| line.strip_prefix(start)).collect::<Vec<_>>();
+        let limited = case.isolation.landlock;
+        // Where files are not hidden, the search finds the library itself; the record says that they are not.
+        let by_file = |hit: &&str| hit.starts_with("file") || hit.starts_with("process");
+        let (files, others): (Vec<&str>, Vec<&str>) = lines("HIT ").into_iter().partition(by_file);
+        assert!(others.is_empty(), "{id}: an agent can see\n{}", others.join("\n"));
+        if limited {
+            assert!(files.is_empty(), "{id}: an agent can read\n{}", files.join("\n"));
+        } else {
+            eprintln!("{id}: files are not hidden here; found in {} places", files.len());
         }
+        let complete = lines("FILES ").iter().all(|line| line.contains("complete: true"));
+        assert!(complete || !limited, "{id}: every file that can be read was searched: {:?}", lines("FILES "));
+        let ours = lines("ENV ").into_iter().filter(|name| name.starts_with("HARNESS_"));
+        let unknown: Vec<&str> = ours.filter(|name| !HARNESS.contains(name)).collect();
+        assert!(unknown.is_empty(), "{id}: variables that agents are not told of: {unknown:?}");
+        if kubectl.is_some() {
+            assert!(lines("CLUSTER ").iter().any(|line| line.contains("lists")), "{id}: {report}");
+            let managers: BTreeSet<&str> = lines("MANAGERS ").into_iter().collect();
+            assert_eq!(managers.len(), 1, "{id}: who was changed can be told by the manager: {managers:?}");
+        }
+        println!("{id}: {:?} {:?} {:?}", lines("FILES "), lines("PROCESSES "), lines("CLUSTER "));
     }
 }
