@@ -104,6 +104,13 @@ impl Attributes {
         }
     }
 
+    /// Another name for the field manager, where the request names one.
+    pub(crate) fn rename_manager(&mut self, manager: &str) {
+        for (_, value) in self.query.iter_mut().filter(|(name, _)| name == "fieldManager") {
+            manager.clone_into(value);
+        }
+    }
+
     /// Path and query as they are forwarded: the path that was judged, the query in one spelling.
     pub fn target(&self) -> String {
         if self.query.is_empty() {

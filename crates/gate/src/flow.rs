@@ -18,6 +18,10 @@ use crate::status::{self, Refusal};
 use crate::write::Write;
 use crate::{Attributes, Denial, attributes, pin, tunnel};
 
+/// The field manager of scripts, as that of everything else that is not an agent's: kubectl names itself by what it does,
+/// and `kubectl-patch` on one Deployment of three would say which.
+const SCRIPT_MANAGER: &str = "kubectl";
+
 /// What agents are called in the cluster's words.
 const AGENT_USER: &str = "user";
 
@@ -31,7 +35,7 @@ impl Gate {
         let mut entry = self.entry(caller.party);
         let (mut parts, body) = request.into_parts();
         let connection = tunnel::Connection::of(&mut parts.extensions);
-        let attributes = match attributes(&parts.method, &parts.uri) {
+        let mut attributes = match attributes(&parts.method, &parts.uri) {
             Ok(attributes) => attributes,
             Err(bad) => {
                 entry.odd(&parts.method, parts.uri.path());
@@ -39,6 +43,9 @@ impl Gate {
             }
         };
         entry.describe(&attributes);
+        if caller.party == Party::Script {
+            attributes.rename_manager(SCRIPT_MANAGER);
+        }
         let review = Review::of(&attributes);
         if review.is_none() {
             entry.mutation(attributes.is_write() && !body::is_dry_run(&attributes, None));

@@ -103,6 +103,18 @@ async fn credentials_and_impersonation_stay_here() {
 }
 
 #[tokio::test]
+async fn a_script_is_not_told_from_the_host_by_its_field_manager() {
+    let (gate, seen) = gate();
+    let target = "/api/v1/namespaces/c-1/configmaps?fieldManager=kubectl-create&fieldValidation=Strict";
+    for (party, manager) in [(Party::Script, "kubectl"), (Party::Agent, "kubectl-create")] {
+        let body = br#"{"metadata": {"name": "m"}}"#;
+        send(&gate, party, &editor(), request("POST", target, Some("application/json"), body)).await;
+        let arrived = seen.arrived().pop().expect("a request").target;
+        assert!(arrived.contains(&format!("fieldManager={manager}&")), "{party}: {arrived}");
+    }
+}
+
+#[tokio::test]
 async fn odd_paths_and_upgrades_are_refused_and_recorded() {
     let (gate, seen) = gate();
     let cases = [
