@@ -264,6 +264,11 @@ async fn judge(
     let phase = record.begin(Phase::Judge).await;
     let (counts, records) = logs.agent_requests();
     let mitigation = mitigation(request.objective, scene, watches, counts.mutations > 0).await;
+    // Nobody is judged by a cluster that has gone meanwhile, whatever was last seen of it.
+    if let Err(end) = scene.answers().await {
+        record.end(phase, PhaseResult::Failed, Some(end.message.clone())).await;
+        return Err(end);
+    }
     let verdict = judge::score(&ScoreInput {
         objective: request.objective,
         ground_truth: scene.resolved.ground_truth.as_ref(),

@@ -29,6 +29,6 @@ pub use dispatcher::RecordError;
 pub use keeping::Journals;
 pub use recover::{Done, RecoverRequest, Recovered, Recovery, recover};
 pub use request::{Listener, Plugins, RunOptions, RunRequest, Setting};
-pub use run::{EngineError, run, source};
+pub use run::{EngineError, FindProvisioner, run, run_on, source};
 pub use selection::{FilterError, Selection};
 pub use single::{Held, SingleError, SingleRequest, hold};

@@ -17,14 +17,22 @@ pub(crate) enum ObjectError {
     #[error("`{0}` is not an apiVersion")]
     ApiVersion(String),
     /// The cluster has no such kind.
-    #[error("the cluster has no {kind} in {api_version}: {source}")]
+    #[error("the cluster has no {kind} in {api_version}: {}", said(source))]
     Kind { api_version: String, kind: String, source: Box<kube::Error> },
     /// A manifest without what every object has.
     #[error("a manifest is not a Kubernetes object: {0}")]
     Manifest(String),
     /// The cluster refused or broke.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", said(source))]
     Request { what: String, source: Box<kube::Error> },
+}
+
+/// What went wrong, in the API server's own words where there are any.
+pub(crate) fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => format!("{} ({})", status.message, status.code),
+        other => other.to_string(),
+    }
 }
 
 /// Finds and makes objects. Kinds are asked for once.

@@ -67,12 +67,28 @@ pub enum EngineError {
     Journal(#[from] gate::JournalError),
 }
 
+/// Finds the provisioner that a matrix asks for.
+pub type FindProvisioner = dyn Fn(&cluster::Source<'_>) -> Result<Arc<dyn Provisioner>, ProvisionError> + Send + Sync;
+
 /// Runs the matrix. Listeners see every event; `cancel` ends the run early, with everything put back.
 ///
 /// # Errors
 /// See [`EngineError`]: before anything is run, or when results cannot be written.
 pub async fn run(
+    request: RunRequest,
+    listeners: Vec<Box<dyn Listener>>,
+    cancel: Cancel,
+) -> Result<RunDocument, EngineError> {
+    run_on(request, &cluster::provisioner, listeners, cancel).await
+}
+
+/// The same, on clusters that the caller finds: those of a test that breaks them on purpose.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_on(
     mut request: RunRequest,
+    provisioner: &FindProvisioner,
     listeners: Vec<Box<dyn Listener>>,
     cancel: Cancel,
 ) -> Result<RunDocument, EngineError> {
@@ -84,7 +100,7 @@ pub async fn run(
     if total == 0 && !request.options.filter.is_empty() {
         return Err(EngineError::NothingSelected);
     }
-    let cast = Cast::of(&request)?;
+    let cast = Cast::of(&request, provisioner)?;
     cast.admitted(&request)?;
     let seed = request.options.seed.unwrap_or_else(rand::random);
     let run_id = RunId::from_bits(rand::random());
@@ -148,14 +164,14 @@ struct Cast {
 }
 
 impl Cast {
-    fn of(request: &RunRequest) -> Result<Self, EngineError> {
+    fn of(request: &RunRequest, provisioner: &FindProvisioner) -> Result<Self, EngineError> {
         let Matrix { clusters, failures, agents, .. } = &request.matrix;
         let unknown = |what, name: &str| EngineError::Unknown { what, name: name.to_owned() };
         Ok(Self {
             provisioners: clusters
                 .iter()
                 .map(|cluster| {
-                    cluster::provisioner(&source(cluster))
+                    provisioner(&source(cluster))
                         .map(|provisioner| (cluster.id.to_string(), provisioner))
                         .map_err(|error| EngineError::Cluster(cluster.id.to_string(), error))
                 })

@@ -22,7 +22,7 @@ use store::{CaseJournal, CaseOpening, OpenCase};
 use crate::dossier::{self, Dossier};
 use crate::keeping::Keeping;
 use crate::logs::CaseLogs;
-use crate::objects::Objects;
+use crate::objects::{Objects, said};
 use crate::record::{End, Identity};
 use crate::script::Script;
 use crate::watches::Watches;
@@ -352,6 +352,13 @@ impl Scene {
             symptoms: observer.symptoms(),
             health_broken: observer.health_broken(),
         }
+    }
+
+    /// Whether the cluster still answers.
+    pub(crate) async fn answers(&self) -> Result<(), End> {
+        let lost = |why: String| End::infrastructure(format!("the cluster does not answer: {why}"));
+        let api = self.host.api("v1", "Namespace", None).await.map_err(|error| lost(error.to_string()))?;
+        api.get_opt(&self.namespace).await.map(|_| ()).map_err(|error| lost(said(&error)))
     }
 
     /// Calls `stop` in a fresh store, once `induce` was called; whatever became of it.

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use judge::{Observer, Seen};
 use kube::api::DynamicObject;
 use kube::runtime::WatchStreamExt;
+use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 
@@ -27,6 +28,31 @@ const OWNERS: &[(&str, &str)] = &[
     ("apps/v1", "DaemonSet"),
     ("batch/v1", "Job"),
 ];
+
+/// Between a break of a watch and its being opened again: soon, since a state may be visible for a moment only.
+const SOON: Duration = Duration::from_millis(50);
+/// The longest such pause, while a cluster stays away.
+const LATE: Duration = Duration::from_secs(5);
+
+/// How long to wait after each break in a row.
+#[derive(Debug)]
+struct Again(Duration);
+
+impl Iterator for Again {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        let pause = self.0;
+        self.0 = (pause * 2).min(LATE);
+        Some(pause)
+    }
+}
+
+impl Backoff for Again {
+    fn reset(&mut self) {
+        self.0 = SOON;
+    }
+}
 
 type Item = (usize, Result<Event<DynamicObject>, watcher::Error>);
 
@@ -75,12 +101,12 @@ impl Watches {
             if let Some(labels) = select.label_selector_query() {
                 config = config.labels(&labels);
             }
-            streams.push(watcher(api, config).default_backoff().map(move |event| (number, event)).boxed());
+            streams.push(watcher(api, config).backoff(Again(SOON)).map(move |event| (number, event)).boxed());
         }
         for (offset, (api_version, kind)) in OWNERS.iter().enumerate() {
             let api = objects.api(api_version, kind, Some(namespace)).await?;
             let number = selects.len() + offset;
-            let stream = watcher(api, watcher::Config::default()).default_backoff();
+            let stream = watcher(api, watcher::Config::default()).backoff(Again(SOON));
             streams.push(stream.map(move |event| (number, event)).boxed());
         }
         Ok(Self {

@@ -9,6 +9,7 @@ use crate::forward::Outgoing;
 use crate::patience::{Answer, Patience, asked_to_wait, is_doubtful};
 use crate::subject::{Effect, Subject};
 use crate::trace::Trace;
+use crate::write::is_refused_as;
 
 /// How often a write is sent that the server answers with an error of its own.
 const ANSWERED: u32 = 5;
@@ -62,6 +63,12 @@ impl Gate {
                     if patience.wait(pause).await {
                         continue;
                     }
+                }
+                // Not about the object, which is not there yet: a quota has moved, and the server has given up over it.
+                let quota =
+                    sending.subject.effect == Effect::Create && is_refused_as(answer, StatusCode::CONFLICT, "Conflict");
+                if quota && patience.tries < ANSWERED && patience.pause().await {
+                    continue;
                 }
                 if !is_doubtful(answer.status()) {
                     break self.believe(sending, result, doubtful).await;

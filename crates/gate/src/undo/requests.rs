@@ -148,6 +148,7 @@ impl Requests {
     /// Resolves when the object is gone. A watch, not a poll: while a poll is on its way, a cluster that hurries would run
     /// on.
     async fn end_of(&self, leaving: &Leaving) {
+        let mut pause = FIRST_PAUSE;
         loop {
             let gone = await_condition(self.api(&leaving.key), &leaving.key.name, conditions::is_deleted(&leaving.uid));
             if gone.await.is_ok() {
@@ -157,8 +158,9 @@ impl Requests {
             match self.get(&leaving.key).await {
                 Ok(None) => return,
                 Ok(Some(object)) if uid(&object) != leaving.uid => return,
-                _ => tokio::time::sleep(LONGEST_PAUSE).await,
+                _ => tokio::time::sleep(pause).await,
             }
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
