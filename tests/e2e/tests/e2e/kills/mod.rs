@@ -108,6 +108,7 @@ fn kill_all(kills: VecDeque<Kill>, passes: u32) -> Tally {
         for _ in 0..STAGES {
             scope.spawn(|| {
                 let Some(stage) = Stage::set_up() else { return };
+                let _first_failure_ends_all = Ending(&kills);
                 while let Some(kill) = next(&kills) {
                     let outcome = stage.kill(kill);
                     let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
@@ -126,6 +127,17 @@ fn kill_all(kills: VecDeque<Kill>, passes: u32) -> Tally {
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
     say(&tally);
     tally
+}
+
+/// Leaves the others nothing to do when a check has failed.
+struct Ending<'a>(&'a Mutex<VecDeque<Kill>>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
+    }
 }
 
 fn next(kills: &Mutex<VecDeque<Kill>>) -> Option<Kill> {
