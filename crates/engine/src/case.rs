@@ -77,12 +77,13 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
             let end = guarded(&request, &mut record, &mut scene, &logs).await;
             // Asked before the way back, which may find the cluster answering again.
             let end = whose(end, &scene);
-            put_back(&mut record, &mut scene).await;
+            let unstoppable = put_back(&mut record, &mut scene).await;
             if let (Some(reference), Some(leak)) = (&scene.cluster.reference, record.leaks.first()) {
                 let why = format!("{} is {} after {}", leak.object, leak.what, record.id());
                 request.occupancy.quarantine(&reference.server, why);
             }
-            end
+            // A failure that cannot stop is unfit, and nobody is judged by it; what went wrong before it says more.
+            unstoppable.filter(|_| is_verdict(end.outcome)).unwrap_or(end)
         }
         Err(end) => end,
     };
@@ -201,6 +202,11 @@ async fn attempt(
     let end = judge(request, record, scene, &mut watches, result, logs).await;
     crash_point("case.judged");
     end
+}
+
+/// Whether the agent was judged.
+pub(crate) fn is_verdict(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Passed | Outcome::Failed | Outcome::TimedOut)
 }
 
 /// A cluster that went away makes everything fail that needs it, and nobody else is to blame for that.

@@ -6,7 +6,7 @@ use model::{Leak, Phase, PhaseResult};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-use crate::record::Record;
+use crate::record::{End, Record};
 use crate::scene::{PUT_BACK, Scene};
 
 /// Cluster time for everything that was made to go.
@@ -18,21 +18,21 @@ const SETTLED: Duration = Duration::from_secs(120);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PutBack {
     /// `stop` did not succeed.
-    pub(crate) stop: Option<String>,
+    pub(crate) stop: Option<End>,
     /// What people should know although it is no leak.
     pub(crate) remarks: Vec<String>,
     /// What is not as it was.
     pub(crate) leaks: Vec<Leak>,
 }
 
-/// Steps 7 and 8, told to the record of the case.
-pub(crate) async fn put_back(record: &mut Record, scene: &mut Scene) {
+/// Steps 7 and 8, told to the record of the case. What comes back is what is wrong with `stop`.
+pub(crate) async fn put_back(record: &mut Record, scene: &mut Scene) -> Option<End> {
     let mut back = PutBack::default();
     let phase = record.begin(Phase::Stop).await;
     back.undo(scene).await;
     let (result, message) = match &back.stop {
         None => (PhaseResult::Ok, None),
-        Some(error) => (PhaseResult::Failed, Some(format!("`stop` of the failure did not succeed: {error}"))),
+        Some(end) => (PhaseResult::Failed, Some(end.message.clone())),
     };
     record.end(phase, result, message).await;
     let phase = record.begin(Phase::Certify).await;
@@ -44,6 +44,7 @@ pub(crate) async fn put_back(record: &mut Record, scene: &mut Scene) {
     let result = if leaked.is_some() { PhaseResult::Failed } else { PhaseResult::Ok };
     record.leaks = back.leaks;
     record.end(phase, result, leaked).await;
+    back.stop
 }
 
 impl PutBack {
@@ -57,7 +58,9 @@ impl PutBack {
 
     /// Calls `stop`, ends every way in, and undoes what the journal says.
     async fn undo(&mut self, scene: &mut Scene) {
-        self.stop = scene.stop().await.err();
+        let named =
+            |end: End| End { message: format!("`stop` of the failure did not succeed: {}", end.message), ..end };
+        self.stop = scene.stop().await.err().map(named);
         crash_point("case.stopped");
         if let Some((_, endpoint)) = scene.script.take() {
             endpoint.shutdown().await;

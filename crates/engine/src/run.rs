@@ -18,7 +18,7 @@ use store::StoreError;
 
 use crate::accept::exit_code_of;
 use crate::agent::prompt;
-use crate::case::{CaseRequest, run_case};
+use crate::case::{CaseRequest, is_verdict, run_case};
 use crate::dispatcher::Dispatcher;
 use crate::occupancy::Occupancy;
 use crate::record::Identity;
@@ -390,10 +390,6 @@ impl Run {
 
 fn same_group(case: &CaseFile, spec: &CaseSpec<'_>) -> bool {
     case.cluster == spec.cluster.id && case.failure == spec.failure.name
-}
-
-fn is_verdict(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Passed | Outcome::Failed | Outcome::TimedOut)
 }
 
 /// The same run seed and case id give the same case, whatever else is in the matrix.

@@ -362,14 +362,14 @@ impl Scene {
     }
 
     /// Calls `stop` in a fresh store, once `induce` was called; whatever became of it.
-    pub(crate) async fn stop(&mut self) -> Result<(), String> {
+    pub(crate) async fn stop(&mut self) -> Result<(), End> {
         if !self.induced {
             return Ok(());
         }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match tokio::time::timeout(PUT_BACK, self.plugin.stop(self.call(), state)).await {
-            Ok(stopped) => stopped.map_err(|error| error.to_string()),
-            Err(_) => Err(format!("it did not return within {} s", PUT_BACK.as_secs())),
+            Ok(stopped) => stopped.map_err(|error| blame(&error)),
+            Err(_) => Err(End::test(format!("it did not return within {} s", PUT_BACK.as_secs()))),
         }
     }
 

@@ -134,7 +134,7 @@ async fn hold_open(
     let held = cancel.unless(broken(&mut scene, tell, release)).await.unwrap_or_else(|| Err(End::interrupted()));
     let back = PutBack::of(&mut scene).await;
     if let Some(error) = back.stop {
-        tell(Held::StopFailed(error));
+        tell(Held::StopFailed(error.message));
     }
     for remark in back.remarks {
         tell(Held::Remark(remark));

@@ -203,7 +203,7 @@ fn tell(held: Held, terminal: Terminal) {
             // The line is for scripts that wait for it; when nobody reads it, the hold goes on all the same.
             let _ = print(&format!("KUBECONFIG={path}\n"));
         }
-        Held::StopFailed(error) => terminal.say(&format!("`stop` failed: {}", one_line(&error))),
+        Held::StopFailed(error) => terminal.say(&one_line(&error)),
         Held::Remark(remark) => terminal.say(&one_line(&remark)),
         Held::PutBack(leaks) if leaks.is_empty() => terminal.say("Everything is put back."),
         Held::PutBack(leaks) => {

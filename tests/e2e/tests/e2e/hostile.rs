@@ -193,6 +193,8 @@ fn a_failure_that_cannot_stop_is_named_and_leaves_nothing() {
     let stop = case.phases.iter().find(|phase| phase.phase == Phase::Stop).expect("it is stopped");
     assert_eq!(stop.result, PhaseResult::Failed);
     assert!(stop.message.as_deref().is_some_and(|message| message.contains("trapped")), "{stop:?}");
+    assert_eq!((case.outcome, case.class), (Outcome::Error, Some(Class::Test)), "{}", case.message);
+    assert!(case.message.contains("`stop` of the failure"), "{}", case.message);
     assert_eq!(run.case("local--n1-good--right").outcome, Outcome::Passed);
     sandbox.assert_nothing_left();
 }
