@@ -87,9 +87,10 @@ impl RunLease {
     }
 
     pub(crate) async fn hold_by(leases: Leases, name: &str, holder: &str) -> Result<Self, LeaseError> {
+        let since = leases.clock.now();
         leases.take(name, holder).await?;
         let (stop, stopped) = watch::channel(false);
-        let renewing = tokio::spawn(leases.clone().renew(name.to_owned(), holder.to_owned(), stopped));
+        let renewing = tokio::spawn(leases.clone().renew(name.to_owned(), holder.to_owned(), since, stopped));
         Ok(Self { leases, name: name.to_owned(), stop, renewing })
     }
 
@@ -221,14 +222,16 @@ impl Leases {
         MicroTime(Timestamp::from_microsecond(now.as_microsecond()).unwrap_or(now))
     }
 
-    async fn renew(self, name: String, holder: String, mut stopped: watch::Receiver<bool>) {
+    /// `since` is when it was taken. What counts is when a renewal began, not when its answer came.
+    async fn renew(self, name: String, holder: String, mut since: Timestamp, mut stopped: watch::Receiver<bool>) {
         let mut pause = RENEW;
         loop {
-            let next = self.clock.now().checked_add(pause).unwrap_or(Timestamp::MAX);
+            let next = since.checked_add(pause).unwrap_or(Timestamp::MAX);
             tokio::select! {
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = self.clock.sleep_until(next) => {}
             }
+            since = self.clock.now();
             pause = match self.renewed(&name, &holder).await {
                 Ok(()) => RENEW,
                 Err(error) => {
