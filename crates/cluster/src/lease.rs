@@ -228,6 +228,8 @@ impl Leases {
         loop {
             let next = since.checked_add(pause).unwrap_or(Timestamp::MAX);
             tokio::select! {
+                // First: one that was given back is not renewed once more.
+                biased;
                 _ = stopped.wait_for(|stop| *stop) => return,
                 () = self.clock.sleep_until(next) => {}
             }

@@ -24,9 +24,8 @@ const LOOK: Duration = Duration::from_micros(30);
 const LOOKS: usize = 30;
 /// While something stays pending, it is looked again so often.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// A runtime that other work keeps busy holds time up for so long and no longer. Longer than a machine under load leaves a
-/// task that was woken without its turn: that task may be a watch with an event that was handed out here and is on its way.
-const OTHERS: Duration = Duration::from_millis(250);
+/// A runtime that other work keeps busy holds time up for so long and no longer: what pends here is told otherwise.
+const OTHERS: Duration = Duration::from_millis(5);
 /// The longest sleep of the driver: the wall's clock may be set.
 const LONGEST: Duration = Duration::from_secs(5);
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Select;
-use clock::{Busy, Clock, Elapsed, HurryGuard};
+use clock::{Clock, Elapsed};
 use futures::future::{Either, select};
 use futures::stream::{BoxStream, SelectAll, StreamExt};
 use jiff::Timestamp;
@@ -67,9 +67,6 @@ pub(crate) struct Watches {
     objects: BTreeMap<String, Value>,
     clock: Arc<dyn Clock>,
     unhealthy_since_reset: bool,
-    /// Streams that broke and have told nothing since. They are opened again by the wall's time, which cluster time must
-    /// not run past; so each keeps it from jumping.
-    broken: HashMap<usize, (Arc<Busy>, HurryGuard)>,
 }
 
 #[derive(Default)]
@@ -120,7 +117,6 @@ impl Watches {
             objects: BTreeMap::new(),
             clock,
             unhealthy_since_reset: false,
-            broken: HashMap::new(),
         })
     }
 
@@ -180,19 +176,8 @@ impl Watches {
             Either::Right(_) => return,
         };
         match item {
-            (number, Ok(event)) => {
-                self.broken.remove(&number);
-                self.take(number, event);
-            }
-            (number, Err(error)) => {
-                tracing::debug!(%error, number, "a watch broke; it is opened again");
-                let clock = &self.clock;
-                self.broken.entry(number).or_insert_with(|| {
-                    let busy = Arc::new(Busy::default());
-                    let guard = clock.hurry_for(&busy);
-                    (busy, guard)
-                });
-            }
+            (number, Ok(event)) => self.take(number, event),
+            (number, Err(error)) => tracing::debug!(%error, number, "a watch broke; it is opened again"),
         }
     }
 
