@@ -21,6 +21,10 @@ pub struct RunInput {
     pub filter: Vec<String>,
     /// Instead of the matrix's `repeats`.
     pub repeat: Option<u32>,
+    /// Instead of the matrix's `retries`.
+    pub retries: Option<u32>,
+    /// Instead of the matrix's `parallel_clusters`.
+    pub parallel_clusters: Option<u32>,
     /// Instead of the matrix's `timeout_per_test`.
     pub timeout_per_test: Option<Duration>,
     /// No new case after the first that did not pass.
@@ -91,6 +95,8 @@ impl Harness {
         let store = Store::open(&self.config.results_dir)?;
         let options = RunOptions {
             repeat: None,
+            retries: input.retries,
+            parallel_clusters: input.parallel_clusters,
             timeout_per_test: input.timeout_per_test,
             fail_fast: input.fail_fast,
             exit_zero: input.exit_zero,

@@ -169,6 +169,12 @@ pub(crate) struct Run {
     /// How often each case is run, instead of what the matrix says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) repeat: Option<u32>,
+    /// How often a case is tried again after an infrastructure error, instead of what the matrix says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=10))]
+    pub(crate) retries: Option<u32>,
+    /// How many clusters are worked on at a time, instead of what the matrix says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) parallel_clusters: Option<u32>,
     /// Time for the agent in each case, as in 90s or 10m, instead of what the matrix says
     #[arg(long, value_name = "DUR", value_parser = duration)]
     pub(crate) timeout_per_test: Option<Duration>,
@@ -192,10 +198,6 @@ pub(crate) struct Run {
     /// Print the cases and what failures may do to the cluster; run nothing, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    #[arg(long, value_name = "N", hide = true, value_parser = later)]
-    pub(crate) retries: Option<String>,
-    #[arg(long, value_name = "N", hide = true, value_parser = later)]
-    pub(crate) parallel_clusters: Option<String>,
     #[arg(long, value_name = "PARTITION", hide = true, value_parser = later)]
     pub(crate) partition: Option<String>,
 }

@@ -83,6 +83,10 @@ pub struct RunRequest {
 pub struct RunOptions {
     /// Instead of the matrix's `repeats`.
     pub repeat: Option<u32>,
+    /// Instead of the matrix's `retries`.
+    pub retries: Option<u32>,
+    /// Instead of the matrix's `parallel_clusters`.
+    pub parallel_clusters: Option<u32>,
     /// Instead of the matrix's `timeout_per_test`.
     pub timeout_per_test: Option<Duration>,
     /// No new cases after the first that failed.

@@ -83,6 +83,22 @@ pub enum EventKind {
         /// The line.
         line: String,
     },
+    /// A phase takes longer than is usual, and goes on.
+    CaseSlow {
+        /// Which.
+        phase: Phase,
+        /// Wall time of the phase so far, milliseconds.
+        elapsed_ms: u64,
+    },
+    /// An attempt at a case ended by an infrastructure error, and there will be another.
+    CaseRetried {
+        /// The attempt that ended, from 1.
+        attempt: u32,
+        /// Why it ended.
+        message: String,
+        /// How long it waits before the next, milliseconds.
+        delay_ms: u64,
+    },
     /// A case ended; its file is on disk.
     CaseFinished {
         /// How.

@@ -145,6 +145,10 @@ fn milestone(event: &Event) -> Option<String> {
         }
         EventKind::Log { stream: LogStream::Harness, line } => line.clone(),
         EventKind::Log { .. } => return None,
+        EventKind::CaseSlow { phase, elapsed_ms } => format!("{phase}: slow, {elapsed_ms} ms so far"),
+        EventKind::CaseRetried { attempt, message, delay_ms } => {
+            format!("attempt {attempt} ended, the next begins in {delay_ms} ms: {message}")
+        }
         EventKind::CaseFinished { outcome, class, message, duration_ms, .. } => {
             let class = class.map(|c| format!(" ({c})")).unwrap_or_default();
             let why = if message.is_empty() { String::new() } else { format!(": {message}") };

@@ -40,9 +40,7 @@ fn wrong_usage_is_two_with_a_suggestion() {
 fn options_of_later_versions_say_so() {
     let folder = Folder::new();
     folder.write("m.yaml", SMALL);
-    for option in ["--retries=1", "--parallel-clusters=2", "--partition=slice:1/2"] {
-        folder.run(&["run", "m.yaml", option]).expect(2).says(&["not available in this version"]);
-    }
+    folder.run(&["run", "m.yaml", "--partition=slice:1/2"]).expect(2).says(&["not available in this version"]);
     let kubeconfig = ["failures", "run", "no-fault", "--kubeconfig", "absent"];
     folder.run(&kubeconfig).expect(1).says(&["absent cannot be read"]);
 }
