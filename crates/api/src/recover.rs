@@ -1,6 +1,6 @@
 //! Putting back what a harness that was killed has left: by hand, and before each run.
 
-use cluster::{Cluster, LeaseState, Source};
+use cluster::{Cluster, LeaseState, ProvisionRequest, Source};
 use engine::{Done, RecoverRequest, Recovered, Recovery};
 use model::exit_code;
 use serde::Serialize;
@@ -157,7 +157,8 @@ impl Harness {
             };
             let found = async {
                 let provisioner = cluster::provisioner(&source).map_err(|error| error.to_string())?;
-                let cluster = provisioner.provision(0).await.map_err(|error| error.to_string())?;
+                let asked = ProvisionRequest { name: named.context.clone(), seed: 0 };
+                let cluster = provisioner.provision(asked).await.map_err(|error| error.to_string())?;
                 one_cluster(&cluster, input.orphans).await
             };
             match found.await {

@@ -9,7 +9,7 @@ use http::Request;
 use kube::config::{Config, KubeConfigOptions};
 use model::{ClusterKind, Endpoints};
 
-use crate::{Cluster, ClusterRef, ProvisionError, kubeconfig};
+use crate::{Address, Cluster, ClusterRef, ProvisionError, kubeconfig};
 
 /// Until a connection is there.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -17,6 +17,8 @@ const CONNECT: Duration = Duration::from_secs(5);
 const READY: Duration = Duration::from_secs(10);
 /// For what makes credentials; it may be a program that asks somebody.
 const CREDENTIALS: Duration = Duration::from_secs(30);
+/// For all of it, and some for a machine under load.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Finds a cluster again, in this process or a later one, and checks that it answers. It may take 40 s, for the most part
 /// of programs that make credentials.
@@ -26,19 +28,22 @@ const CREDENTIALS: Duration = Duration::from_secs(30);
 /// [`ProvisionError::Credentials`], [`ProvisionError::Unreachable`].
 pub async fn connect(reference: &ClusterRef) -> Result<Cluster, ProvisionError> {
     let client = client(reference).await?;
-    ready(&client, reference).await?;
+    let address = Address { server: reference.server.clone(), context: reference.context.clone() };
+    ready(&client, &address).await?;
     Ok(Cluster {
         kind: ClusterKind::Stub,
         upstream: gate::upstream(client),
         clock: Arc::new(WallClock),
         endpoints: Endpoints::default(),
+        name: reference.context.clone(),
         reference: Some(reference.clone()),
         disposable: false,
+        address,
         _owned: None,
     })
 }
 
-async fn client(reference: &ClusterRef) -> Result<kube::Client, ProvisionError> {
+pub(crate) async fn client(reference: &ClusterRef) -> Result<kube::Client, ProvisionError> {
     let credentials = |why: String| ProvisionError::Credentials {
         server: reference.server.clone(),
         context: reference.context.clone(),
@@ -73,8 +78,8 @@ async fn client(reference: &ClusterRef) -> Result<kube::Client, ProvisionError> 
 }
 
 /// Whether the API server is there, takes our credentials, and is ready to work.
-async fn ready(client: &kube::Client, reference: &ClusterRef) -> Result<(), ProvisionError> {
-    let (server, context) = (reference.server.clone(), reference.context.clone());
+pub(crate) async fn ready(client: &kube::Client, address: &Address) -> Result<(), ProvisionError> {
+    let Address { server, context } = address.clone();
     let asked = async {
         match get(client, "/readyz").await {
             // Some clusters show it to few.

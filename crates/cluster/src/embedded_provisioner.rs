@@ -2,6 +2,7 @@
 //! once it has hurried past wall time after an agent, could not be brought back for the next one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::Clock;
 use embedded::{Identity, Options};
@@ -10,7 +11,7 @@ use futures::future::BoxFuture;
 use model::{ClusterKind, Endpoints};
 use tower::BoxError;
 
-use crate::{Cluster, ProvisionError, Provisioner};
+use crate::{Address, Cluster, ProvisionError, ProvisionRequest, Provisioner};
 
 /// The only template so far.
 const TEMPLATES: &[&str] = &["single-node"];
@@ -41,8 +42,17 @@ impl Provisioner for EmbeddedProvisioner {
         ClusterKind::Embedded
     }
 
-    fn provision(&self, seed: u64) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
+    fn reusable(&self) -> bool {
+        false
+    }
+
+    fn patience(&self) -> Duration {
+        Duration::from_secs(30)
+    }
+
+    fn provision(&self, request: ProvisionRequest) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
         async move {
+            let ProvisionRequest { name, seed } = request;
             let cluster = embedded::Cluster::start(Options { seed, ..Options::default() });
             let clock: Arc<dyn Clock> = cluster.clock();
             let server = cluster.clone();
@@ -55,6 +65,8 @@ impl Provisioner for EmbeddedProvisioner {
                 upstream: gate::upstream(kube::Client::new(service, "default")),
                 clock,
                 endpoints: Endpoints::default(),
+                address: Address { server: "embedded".to_owned(), context: name.clone() },
+                name,
                 reference: None,
                 disposable: true,
                 _owned: Some(Box::new(cluster)),

@@ -3,6 +3,7 @@
 
 mod connect;
 mod embedded_provisioner;
+mod error;
 mod kubeconfig;
 mod lease;
 #[cfg(test)]
@@ -13,8 +14,10 @@ mod stub_provisioner;
 use std::fmt::Debug;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clock::Clock;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use gate::{Site, Upstream};
 use model::{ClusterKind, Endpoints};
@@ -22,83 +25,10 @@ use serde::{Deserialize, Serialize};
 
 pub use connect::connect;
 pub use embedded_provisioner::EmbeddedProvisioner;
+pub use error::ProvisionError;
 pub use lease::{LeaseError, LeaseState, RunLease, lease_state, remove_lease};
 pub use orphans::{Orphan, OrphanError, Removed, orphans, remove_orphans};
 pub use stub_provisioner::StubProvisioner;
-
-/// Why there is no cluster. [`ProvisionError::is_input`] tells an input that is wrong from a cluster that is not well.
-#[derive(Debug, thiserror::Error)]
-pub enum ProvisionError {
-    /// The matrix names a provisioner that this version does not have.
-    #[error("provisioner `{name}` is not available in this version; available: {}", PROVISIONERS.join(", "))]
-    Unknown {
-        /// As the matrix names it.
-        name: String,
-    },
-    /// The template is none that the provisioner has.
-    #[error("provisioner `{provisioner}` has no template `{template}`; it has: {available}")]
-    Template {
-        /// The provisioner.
-        provisioner: &'static str,
-        /// As the matrix names it.
-        template: String,
-        /// Comma-separated.
-        available: String,
-    },
-    /// A kubeconfig cannot be used.
-    #[error("kubeconfig {}: {why}", path.display())]
-    Kubeconfig {
-        /// The file, or several as in `$KUBECONFIG`.
-        path: PathBuf,
-        /// What is wrong, and what would be right.
-        why: String,
-    },
-    /// A context leads elsewhere than it did.
-    #[error("context `{context}` of {} leads to {now}; it led to {server}", path.display())]
-    Moved {
-        /// The file.
-        path: PathBuf,
-        /// The context.
-        context: String,
-        /// Where it led.
-        server: String,
-        /// Where it leads.
-        now: String,
-    },
-    /// No credentials could be had, or the API server does not take them.
-    #[error(
-        "the API server {server} (context `{context}`) takes no requests of ours: {why}; renew the credentials of its \
-         user in the kubeconfig"
-    )]
-    Credentials {
-        /// Its address.
-        server: String,
-        /// The context.
-        context: String,
-        /// What was said.
-        why: String,
-    },
-    /// The API server does not answer, or says that it is not ready.
-    #[error(
-        "the API server {server} (context `{context}`) cannot be used: {why}; check that the cluster is up and that this \
-         machine reaches it"
-    )]
-    Unreachable {
-        /// Its address.
-        server: String,
-        /// The context.
-        context: String,
-        /// What failed.
-        why: String,
-    },
-}
-
-impl ProvisionError {
-    /// Whether a file that somebody wrote is at fault; otherwise it is the infrastructure.
-    pub fn is_input(&self) -> bool {
-        matches!(self, Self::Unknown { .. } | Self::Template { .. } | Self::Kubeconfig { .. } | Self::Moved { .. })
-    }
-}
 
 /// The provisioners of this version.
 pub const PROVISIONERS: &[&str] = &["embedded", "stub"];
@@ -116,7 +46,17 @@ pub struct Source<'a> {
     pub context: Option<&'a str>,
 }
 
-/// Makes and removes clusters of one sort.
+/// What is to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvisionRequest {
+    /// Its name, unique on this machine: a DNS label of at most 48 characters that tells nothing to those who see it. One
+    /// that outlives this process is found by it again.
+    pub name: String,
+    /// Everything random in it follows from this, as far as the provisioner decides it.
+    pub seed: u64,
+}
+
+/// Makes and removes clusters of one sort. Several may be made at a time.
 pub trait Provisioner: Debug + Send + Sync {
     /// What kind its clusters are.
     fn kind(&self) -> ClusterKind;
@@ -127,8 +67,42 @@ pub trait Provisioner: Debug + Send + Sync {
         None
     }
 
-    /// Makes a cluster that is ready for a case, or takes one that is. `seed` decides everything random in it.
-    fn provision(&self, seed: u64) -> BoxFuture<'_, Result<Cluster, ProvisionError>>;
+    /// How many of its clusters there can be at a time; none: as many as the machine bears.
+    fn at_most(&self) -> Option<usize> {
+        self.existing().map(|_| 1)
+    }
+
+    /// Whether a case may get the cluster of another one that has been put back. Where not, each needs one of its own.
+    fn reusable(&self) -> bool;
+
+    /// The longest that [`Provisioner::provision`] takes, cleaning up after itself included.
+    fn patience(&self) -> Duration;
+
+    /// Makes a cluster that is ready for a case, or takes one that is there. Of one that could not be made nothing is
+    /// left, or the error says what.
+    ///
+    /// Whoever drops the future before its end must call [`Provisioner::abandon`]: its processes are ended by dropping,
+    /// but what they had made by then is not removed by it. Where nobody does, [`sweep`] finds it later.
+    fn provision(&self, request: ProvisionRequest) -> BoxFuture<'_, Result<Cluster, ProvisionError>>;
+
+    /// Whether it is fit for a case: it answers, takes our credentials, and says that it is ready. Within some seconds, on
+    /// wall time.
+    fn status<'a>(&'a self, cluster: &'a Cluster) -> BoxFuture<'a, Result<(), ProvisionError>> {
+        cluster.ready().boxed()
+    }
+
+    /// Gives the cluster back: one that was made is removed, an existing one stays as it is. Bounded in time. What could
+    /// not be removed stays known to [`sweep`].
+    fn teardown(&self, cluster: Cluster) -> BoxFuture<'_, Result<(), ProvisionError>> {
+        drop(cluster);
+        async { Ok(()) }.boxed()
+    }
+
+    /// Removes whatever there is under a name that [`Provisioner::provision`] was given and that it did not return a
+    /// cluster for. Nothing there is no error. Bounded in time.
+    fn abandon<'a>(&'a self, _name: &'a str) -> BoxFuture<'a, Result<(), ProvisionError>> {
+        async { Ok(()) }.boxed()
+    }
 }
 
 /// The provisioner that a matrix asks for. Reads a kubeconfig where one is named; contacts no cluster.
@@ -143,6 +117,22 @@ pub fn provisioner(source: &Source<'_>) -> Result<Arc<dyn Provisioner>, Provisio
     }
 }
 
+/// What became of a cluster that an earlier run had left.
+#[derive(Debug)]
+pub struct Swept {
+    /// Its name.
+    pub name: String,
+    /// Whether it is gone now; if not, the next sweep tries again.
+    pub removed: Result<(), ProvisionError>,
+}
+
+/// Removes the clusters that processes of this user had made on this machine and left when they were killed. Those of
+/// processes that live are not touched, whatever results they write. Costs nothing where there are none; may be called
+/// again and at the same time by others.
+pub async fn sweep() -> Vec<Swept> {
+    Vec::new()
+}
+
 /// An existing cluster, so that another process finds it again. Holds no credentials.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -155,7 +145,7 @@ pub struct ClusterRef {
     pub server: String,
 }
 
-/// A cluster that is up. Dropping it gives it back: an embedded one ends.
+/// A cluster that is up. An embedded one ends when it is dropped; others go by [`Provisioner::teardown`].
 pub struct Cluster {
     /// What kind it is.
     pub kind: ClusterKind,
@@ -165,12 +155,24 @@ pub struct Cluster {
     pub clock: Arc<dyn Clock>,
     /// Services beside the API server.
     pub endpoints: Endpoints,
-    /// How to find it again; none when it dies with this process.
+    /// What [`ProvisionRequest::name`] said; of an existing one its context.
+    pub name: String,
+    /// How another process finds it again to put it back. None when it goes with this process: it ends with it, or is
+    /// removed by [`sweep`], so nobody else needs a journal of what was done to it.
     pub reference: Option<ClusterRef>,
     /// Whether it was made for us and goes with us. Others must be put back.
     pub disposable: bool,
+    /// For messages.
+    address: Address,
     /// Held for its Drop.
     _owned: Option<Box<dyn Send + Sync>>,
+}
+
+/// Where a cluster is, as messages say it.
+#[derive(Clone, Debug)]
+struct Address {
+    server: String,
+    context: String,
 }
 
 impl Cluster {
@@ -178,6 +180,10 @@ impl Cluster {
     /// tokio runtime.
     pub fn client(&self) -> kube::Client {
         kube::Client::new(self.upstream.clone(), "default")
+    }
+
+    async fn ready(&self) -> Result<(), ProvisionError> {
+        connect::ready(&self.client(), &self.address).await
     }
 
     /// As grants see it; `id` is its name in the matrix.
@@ -193,6 +199,6 @@ pub fn site<'a>(existing: Option<&'a ClusterRef>, id: &'a str) -> Site<'a> {
 
 impl Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Cluster").field("kind", &self.kind).field("reference", &self.reference).finish_non_exhaustive()
+        f.debug_struct("Cluster").field("kind", &self.kind).field("name", &self.name).finish_non_exhaustive()
     }
 }

@@ -1,11 +1,13 @@
 //! An existing cluster, by kubeconfig and context. Nothing is made and nothing is removed: what a case leaves is put back
 //! by undoing it.
 
+use std::time::Duration;
+
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use model::ClusterKind;
 
-use crate::{Cluster, ClusterRef, ProvisionError, Provisioner, connect, kubeconfig};
+use crate::{Cluster, ClusterRef, ProvisionError, ProvisionRequest, Provisioner, connect, kubeconfig};
 
 /// Hands out one existing cluster.
 #[derive(Clone, Debug)]
@@ -44,7 +46,15 @@ impl Provisioner for StubProvisioner {
         Some(&self.reference)
     }
 
-    fn provision(&self, _seed: u64) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
-        connect(&self.reference).boxed()
+    fn reusable(&self) -> bool {
+        true
+    }
+
+    fn patience(&self) -> Duration {
+        connect::PATIENCE
+    }
+
+    fn provision(&self, _request: ProvisionRequest) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
+        connect::connect(&self.reference).boxed()
     }
 }

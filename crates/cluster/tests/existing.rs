@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use cluster::{Cluster, ProvisionError, Source};
+use cluster::{Cluster, ProvisionError, ProvisionRequest, Source};
 use embedded::{Options, Server};
 use gate::Site;
 use model::ClusterKind;
@@ -39,8 +39,12 @@ fn source(path: &str) -> Source<'_> {
     Source { provisioner: "stub", kubeconfig: Some(path), ..Source::default() }
 }
 
+fn named(name: &str) -> ProvisionRequest {
+    ProvisionRequest { name: name.to_owned(), seed: 7 }
+}
+
 async fn provision(path: &str) -> Result<Cluster, ProvisionError> {
-    cluster::provisioner(&source(path))?.provision(0).await
+    cluster::provisioner(&source(path))?.provision(named("x")).await
 }
 
 async fn namespaces(cluster: &Cluster) -> Result<Vec<u8>, String> {
@@ -62,8 +66,10 @@ async fn a_context_leads_to_its_cluster_and_finds_it_again() {
     assert_eq!(reference.server, format!("https://{}", there.server.address()));
     assert_eq!(reference.context, "embedded");
 
-    let cluster = provisioner.provision(7).await.expect("a cluster");
+    let cluster = provisioner.provision(named("x")).await.expect("a cluster");
     assert!(!cluster.disposable);
+    assert!(provisioner.reusable() && provisioner.at_most() == Some(1), "there is one, and it stays");
+    provisioner.status(&cluster).await.expect("it is ready");
     assert_eq!(cluster.kind, ClusterKind::Stub);
     assert_eq!(cluster.site("staging"), Site::existing("embedded", &reference.server));
     assert_eq!(cluster.reference.as_ref(), Some(&reference));
@@ -73,15 +79,24 @@ async fn a_context_leads_to_its_cluster_and_finds_it_again() {
     assert!(!stored.contains(there.server.token()), "no credentials: {stored}");
     let found = cluster::connect(&serde_json::from_str(&stored).expect("read")).await.expect("found again");
     namespaces(&found).await.expect("it answers");
+    provisioner.teardown(cluster).await.expect("given back");
+    namespaces(&found).await.expect("it stays as it is");
+    let There { server, .. } = there;
+    drop(server);
+    let error = provisioner.status(&found).await.expect_err("nobody listens any more");
+    assert!(matches!(error, ProvisionError::Unreachable { .. }), "{error:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn clusters_that_we_make_die_with_us() {
     let made = cluster::provisioner(&Source { provisioner: "embedded", ..Source::default() }).expect("a provisioner");
     assert!(made.existing().is_none());
-    let cluster = made.provision(1).await.expect("a cluster");
+    let cluster = made.provision(named("x")).await.expect("a cluster");
     assert!(cluster.disposable && cluster.reference.is_none());
     assert_eq!(cluster.site("local"), Site::made("local"));
+    assert_eq!((cluster.name.as_str(), made.reusable(), made.at_most()), ("x", false, None));
+    made.status(&cluster).await.expect("it is ready");
+    made.teardown(cluster).await.expect("it ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -93,7 +108,7 @@ async fn a_context_that_leads_elsewhere_by_now_is_not_followed() {
     let error = cluster::connect(&reference).await.expect_err("moved");
     assert!(matches!(&error, ProvisionError::Moved { now, .. } if now.contains(&other.server.address().to_string())));
     assert!(error.is_input());
-    assert!(provisioner.provision(0).await.is_err(), "nor between the start of a run and a case");
+    assert!(provisioner.provision(named("x")).await.is_err(), "nor between the start of a run and a case");
 }
 
 #[tokio::test(flavor = "multi_thread")]

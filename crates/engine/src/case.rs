@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{AgentPreset, Failure, GroundTruth};
-use cluster::Provisioner;
+use cluster::{ProvisionRequest, Provisioner};
 use executor::agent::AgentResult;
 use futures::FutureExt;
 use gate::crash_point;
@@ -99,7 +99,9 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
 
 async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>) -> Result<Scene, End> {
     let phase = record.begin(Phase::Lease).await;
-    let provision = tokio::time::timeout(LEASE, request.provisioner.provision(request.seed));
+    let name = format!("harness-{}-{:08x}", request.occupancy.label(), rand::random::<u32>());
+    let asked = ProvisionRequest { name, seed: request.seed };
+    let provision = tokio::time::timeout(LEASE, request.provisioner.provision(asked));
     let cluster = match provision.await {
         Ok(Ok(cluster)) => cluster,
         Ok(Err(error)) => {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use catalog::Failure;
-use cluster::Provisioner;
+use cluster::{ProvisionRequest, Provisioner};
 use model::{CaseId, Class, Id, Leak, Outcome, Party, Witness};
 use serde_json::Value;
 use store::RunLock;
@@ -85,11 +85,12 @@ pub async fn hold(
     if let Some(missing) = missing_programs(&request.failure) {
         return Err(End::skipped(missing).into());
     }
-    let cluster = request.provisioner.provision(request.seed).await;
+    let name = format!("hold-{:08x}", rand::random::<u32>());
+    let asked = ProvisionRequest { name: format!("harness-{name}"), seed: request.seed };
+    let cluster = request.provisioner.provision(asked).await;
     let cluster = cluster.map_err(|error| End::infrastructure(error.to_string()))?;
     let agent: Id = "hand".parse().map_err(|_| End::infrastructure("no id"))?;
     let case = CaseId::new(&request.cluster, request.failure.id(), &agent, 1);
-    let name = format!("hold-{:08x}", rand::random::<u32>());
     let occupancy = Occupancy::of_run(&name);
     occupancy.occupy(&cluster).await?;
     let locked = match &cluster.reference {

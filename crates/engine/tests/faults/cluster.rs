@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use certify::Baseline;
-use cluster::{Cluster, EmbeddedProvisioner, ProvisionError, Provisioner};
+use cluster::{Cluster, EmbeddedProvisioner, ProvisionError, ProvisionRequest, Provisioner};
 use embedded::{Identity, Options};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -92,9 +92,18 @@ impl Provisioner for BadConnections {
         ClusterKind::Embedded
     }
 
-    fn provision(&self, seed: u64) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
+    fn reusable(&self) -> bool {
+        false
+    }
+
+    fn patience(&self) -> Duration {
+        EmbeddedProvisioner.patience()
+    }
+
+    fn provision(&self, request: ProvisionRequest) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
         async move {
-            let mut cluster = EmbeddedProvisioner.provision(seed).await?;
+            let seed = request.seed;
+            let mut cluster = EmbeddedProvisioner.provision(request).await?;
             let server = embedded::Cluster::start(Options { seed, ..Options::default() });
             let baseline = Baseline::take(&direct(&server)).await.unwrap();
             let number = self.made.lock().unwrap().len();
@@ -107,6 +116,11 @@ impl Provisioner for BadConnections {
             Ok(cluster)
         }
         .boxed()
+    }
+
+    /// The faults are for what cases ask.
+    fn status<'a>(&'a self, _cluster: &'a Cluster) -> BoxFuture<'a, Result<(), ProvisionError>> {
+        async { Ok(()) }.boxed()
     }
 }
 
