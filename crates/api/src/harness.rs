@@ -30,6 +30,17 @@ impl Harness {
         &self.config
     }
 
+    /// The command that puts back what a run of this harness has left, for people to paste.
+    pub fn recover_command(&self) -> String {
+        let results = shown(&self.config.results_dir);
+        let word = if results.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) {
+            results
+        } else {
+            format!("'{}'", results.replace('\'', r"'\''"))
+        };
+        format!("harness-cli recover --results-dir {word}")
+    }
+
     /// The failures: those inside the program, and those of the failures folders.
     pub(crate) fn library(&self) -> &Arc<Library> {
         self.library.get_or_init(|| Arc::new(Library::load(&self.config.failures_dirs, builtin::failures())))

@@ -26,7 +26,7 @@ pub use blast::{BlastRadius, NotGranted};
 pub use catalog::{Capabilities, Inspection, Problem};
 pub use cluster::{RunningCluster, cluster_up};
 pub use config::{Config, Overrides};
-pub use engine::{Cancel, Canceller, Held, Interrupt, Listener};
+pub use engine::{Cancel, Canceller, HOST_ONLY, Held, Interrupt, Listener, Stage};
 pub use error::ApiError;
 pub use executor::agent::Given;
 pub use executor::{Sandbox, arguments, hide_arguments, sandbox_available, stage};

@@ -22,6 +22,13 @@ const AGAIN: Duration = Duration::from_secs(3);
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(10);
 
+/// The Lease that stands for what carries this label. A label is the name of the run's Lease, `r-` and digits, and may
+/// have a part of its own behind that for the case.
+pub fn lease_of(label: &str) -> &str {
+    let end = label.match_indices('-').nth(1).map_or(label.len(), |(at, _)| at);
+    &label[..end]
+}
+
 /// What a Lease says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LeaseState {

@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use connect::connect;
 pub use embedded_provisioner::EmbeddedProvisioner;
 pub use error::ProvisionError;
-pub use lease::{LeaseError, LeaseState, RunLease, lease_state, remove_lease};
+pub use lease::{LeaseError, LeaseState, RunLease, lease_of, lease_state, remove_lease};
 pub use orphans::{Orphan, OrphanError, Removed, orphans, remove_orphans};
 pub use stub_provisioner::StubProvisioner;
 

@@ -12,7 +12,7 @@ use kube::core::discovery::ApiResource;
 use kube::core::gvk::GroupVersionKind;
 use serde::{Deserialize, Serialize};
 
-use crate::lease::{Leases, NAMESPACE, RENEW};
+use crate::lease::{Leases, NAMESPACE, RENEW, lease_of};
 use crate::{LeaseError, LeaseState, RunLease};
 
 /// How long a Lease that seems to have expired is looked at before it is believed: clocks of machines differ, and one
@@ -28,7 +28,7 @@ const PAGE: u32 = 500;
 /// What one run has left.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Orphan {
-    /// The value of the label, which is the name of the run's Lease.
+    /// The name of the run's Lease, which the labels of its objects begin with.
     pub label: String,
     /// What that Lease says. One that is held is no orphan's: its run is alive.
     pub lease: LeaseState,
@@ -100,7 +100,7 @@ impl Reaper {
     async fn list(&self) -> Result<Vec<Orphan>, OrphanError> {
         let mut by_label: BTreeMap<String, Vec<ObjectKey>> = BTreeMap::new();
         for found in self.find(LABEL).await? {
-            let objects = by_label.entry(found.label.clone()).or_default();
+            let objects = by_label.entry(lease_of(&found.label).to_owned()).or_default();
             if !found.is_lease() {
                 objects.push(found.key);
             }
@@ -137,8 +137,7 @@ impl Reaper {
     }
 
     async fn remove_held(&self, label: &str) -> Result<Removed, OrphanError> {
-        let selector = format!("{LABEL}={label}");
-        let found: Vec<Found> = self.find(&selector).await?.into_iter().filter(|found| !found.is_lease()).collect();
+        let found = self.of_run(label).await?;
         let (namespaces, objects): (Vec<_>, Vec<_>) = found.into_iter().partition(Found::is_namespace);
         let mut refused: BTreeMap<ObjectKey, String> = BTreeMap::new();
         for found in objects.iter().chain(&namespaces) {
@@ -151,7 +150,7 @@ impl Reaper {
             }
         }
         let asked: Vec<ObjectKey> = objects.into_iter().chain(namespaces).map(|found| found.key).collect();
-        let left = self.until_gone(&selector, &refused).await?;
+        let left = self.until_gone(label, &refused).await?;
         let removed = asked.into_iter().filter(|key| !left.contains(key)).collect();
         let why = |key: &ObjectKey| {
             refused.get(key).cloned().unwrap_or_else(|| format!("still there after {} s", GONE.as_secs()))
@@ -162,13 +161,12 @@ impl Reaper {
     /// What is left when nothing goes any more.
     async fn until_gone(
         &self,
-        selector: &str,
+        label: &str,
         refused: &BTreeMap<ObjectKey, String>,
     ) -> Result<Vec<ObjectKey>, OrphanError> {
         let deadline = self.leases.clock.now().checked_add(GONE).unwrap_or(Timestamp::MAX);
         loop {
-            let found = self.find(selector).await?;
-            let left: Vec<ObjectKey> = found.into_iter().filter(|one| !one.is_lease()).map(|one| one.key).collect();
+            let left: Vec<ObjectKey> = self.of_run(label).await?.into_iter().map(|one| one.key).collect();
             if left.iter().all(|key| refused.contains_key(key)) || self.leases.clock.now() >= deadline {
                 return Ok(left);
             }
@@ -193,6 +191,13 @@ impl Reaper {
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
             done => done.map(drop),
         }
+    }
+
+    /// What carries the label of a run or of one of its cases, but for its Lease.
+    async fn of_run(&self, label: &str) -> Result<Vec<Found>, OrphanError> {
+        let mut found = self.find(LABEL).await?;
+        found.retain(|one| lease_of(&one.label) == label && !one.is_lease());
+        Ok(found)
     }
 
     async fn find(&self, selector: &str) -> Result<Vec<Found>, OrphanError> {
@@ -264,7 +269,7 @@ impl Found {
 
     /// The Lease that says whether the run is alive.
     fn is_lease(&self) -> bool {
-        self.key.resource == "leases" && self.key.namespace == NAMESPACE && self.key.name == self.label
+        self.key.resource == "leases" && self.key.namespace == NAMESPACE && self.key.name == lease_of(&self.label)
     }
 }
 

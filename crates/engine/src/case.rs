@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::{AgentPreset, Failure, GroundTruth};
-use cluster::{ProvisionRequest, Provisioner};
+use cluster::Cluster;
 use executor::agent::AgentResult;
 use futures::FutureExt;
 use gate::crash_point;
@@ -17,16 +17,16 @@ use serde_json::Value;
 
 use crate::agent::{AgentCall, ending, let_in, refused};
 use crate::dispatcher::Dispatcher;
+use crate::groups::is_verdict;
 use crate::logs::CaseLogs;
 use crate::occupancy::Occupancy;
+use crate::pool::Pool;
 use crate::put_back::put_back;
 use crate::record::{End, Identity, Record};
 use crate::scene::{Owner, Scene, SceneRequest, broken, missing_programs};
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
 
-/// Wall time for a cluster to be there.
-const LEASE: Duration = Duration::from_secs(300);
 /// Cluster time, after the agent has ended, for what it changed to become healthy, besides the window of the check.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -41,7 +41,9 @@ pub(crate) struct CaseRequest {
     pub(crate) objective: Objective,
     pub(crate) access: String,
     pub(crate) time: Duration,
-    pub(crate) provisioner: Arc<dyn Provisioner>,
+    pub(crate) pool: Arc<Pool>,
+    /// The number of its cluster in the pool.
+    pub(crate) lane: usize,
     pub(crate) occupancy: Arc<Occupancy>,
     pub(crate) run: RunId,
     pub(crate) run_dir: PathBuf,
@@ -58,9 +60,10 @@ impl std::fmt::Debug for CaseRequest {
     }
 }
 
-/// Leads a case through its life. Whatever goes wrong is in the file that comes back.
-pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
+/// Leads a case through its life, once. Whatever goes wrong is in the file that comes back.
+pub(crate) async fn run_case(request: &CaseRequest, attempt: u32) -> CaseFile {
     let mut record = Record::new(request.identity.clone(), request.dispatcher.clone());
+    record.attempt = attempt;
     let missing = match missing_programs(&request.failure) {
         None => executor::agent::missing(&request.preset, &request.setting.harness_exe).await,
         missing => missing,
@@ -72,21 +75,7 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
         Ok(logs) => Arc::new(logs),
         Err(error) => return record.finish(End::infrastructure(format!("the logs of the case: {error}"))),
     };
-    let end = match lease(&request, &mut record, &logs).await {
-        Ok(mut scene) => {
-            let end = guarded(&request, &mut record, &mut scene, &logs).await;
-            // Asked before the way back, which may find the cluster answering again.
-            let end = whose(end, &scene);
-            let unstoppable = put_back(&mut record, &mut scene).await;
-            if let (Some(reference), Some(leak)) = (&scene.cluster.reference, record.leaks.first()) {
-                let why = format!("{} is {} after {}", leak.object, leak.what, record.id());
-                request.occupancy.quarantine(&reference.server, why);
-            }
-            // A failure that cannot stop is unfit, and nobody is judged by it; what went wrong before it says more.
-            unstoppable.filter(|_| is_verdict(end.outcome)).unwrap_or(end)
-        }
-        Err(end) => end,
-    };
+    let end = on_a_cluster(request, &mut record, &logs).await;
     (record.gate, _) = logs.agent_requests();
     record.denied = logs.denied();
     match logs.flush() {
@@ -97,59 +86,74 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
     record.finish(end)
 }
 
-async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>) -> Result<Scene, End> {
+/// Has a cluster, and gives it back whatever happens on it.
+async fn on_a_cluster(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>) -> End {
     let phase = record.begin(Phase::Lease).await;
-    let name = format!("harness-{}-{:08x}", request.occupancy.label(), rand::random::<u32>());
-    let asked = ProvisionRequest { name, seed: request.seed };
-    let provision = tokio::time::timeout(LEASE, request.provisioner.provision(asked));
-    let cluster = match provision.await {
-        Ok(Ok(cluster)) => cluster,
-        Ok(Err(error)) => {
-            record.end(phase, PhaseResult::Failed, Some(error.to_string())).await;
-            return Err(End::infrastructure(error.to_string()));
-        }
-        Err(_) => {
-            let message = format!("no cluster within {} s", LEASE.as_secs());
-            record.end(phase, PhaseResult::TimedOut, Some(message.clone())).await;
-            return Err(End::infrastructure(message));
+    let leased = unless_interrupted(request, request.pool.lease(request.lane, request.seed)).await;
+    let cluster = match leased {
+        Ok(cluster) => cluster,
+        Err(end) => {
+            record.end(phase, PhaseResult::Failed, Some(end.message.clone())).await;
+            return end;
         }
     };
+    let scene = set(request, Arc::clone(&cluster), logs).await;
+    let (result, message) = outcome_of(&scene);
+    record.end(phase, result, message).await;
+    let end = match scene {
+        Ok(scene) => there_and_back(request, record, scene, logs).await,
+        Err(end) => end,
+    };
+    let clean = record.leaks.is_empty();
+    if let Err(error) = request.pool.give_back(request.lane, cluster, clean).await {
+        record.say(format!("the cluster could not be removed: {error}")).await;
+    }
+    end
+}
+
+/// The scene is gone when this returns.
+async fn there_and_back(request: &CaseRequest, record: &mut Record, mut scene: Scene, logs: &Arc<CaseLogs>) -> End {
+    let end = guarded(request, record, &mut scene, logs).await;
+    // Asked before the way back, which may find the cluster answering again.
+    let end = whose(end, &scene);
+    let unstoppable = put_back(record, &mut scene).await;
+    if let (Some(reference), Some(leak)) = (&scene.cluster.reference, record.leaks.first()) {
+        let why = format!("{} is {} after {}", leak.object, leak.what, record.id());
+        request.occupancy.quarantine(&reference.server, why);
+    }
+    // A failure that cannot stop is unfit, and nobody is judged by it; what went wrong before it says more.
+    unstoppable.filter(|_| is_verdict(end.outcome)).unwrap_or(end)
+}
+
+/// Sets the scene on a cluster.
+async fn set(request: &CaseRequest, cluster: Arc<Cluster>, logs: &Arc<CaseLogs>) -> Result<Scene, End> {
     let agent = request.preset.id.as_str();
     let site = cluster.site(request.identity.cluster.as_str());
     // An access that there is not ends the case later, with its name.
     let required = request.setting.grants.agent(agent, &request.access, site).is_ok_and(|power| power.require_sandbox);
     if let Some(end) = refused(agent, required && !cluster.disposable, executor::sandbox_available()) {
-        record.end(phase, PhaseResult::Failed, Some(end.message.clone())).await;
         return Err(end);
     }
     let identity = &request.identity;
-    let scene = request.occupancy.occupy(&cluster).await;
-    let scene = match scene {
-        Err(end) => Err(end),
-        Ok(()) => {
-            Scene::open(SceneRequest {
-                setting: request.setting.clone(),
-                failure: request.failure.clone(),
-                params: request.params.clone(),
-                cluster,
-                cluster_name: request.identity.cluster.to_string(),
-                seed: request.seed,
-                logs: Arc::clone(logs),
-                cancel: request.cancel.clone(),
-                owner: Owner {
-                    identity: Some(identity.clone()),
-                    case: identity.id.to_string(),
-                    run: request.run.to_string(),
-                    run_dir: request.run_dir.clone(),
-                    label: request.occupancy.label().to_owned(),
-                },
-            })
-            .await
-        }
-    };
-    let (result, message) = outcome_of(&scene);
-    record.end(phase, result, message).await;
-    scene
+    request.occupancy.occupy(&cluster).await?;
+    Scene::open(SceneRequest {
+        setting: request.setting.clone(),
+        failure: request.failure.clone(),
+        params: request.params.clone(),
+        cluster,
+        cluster_name: identity.cluster.to_string(),
+        seed: request.seed,
+        logs: Arc::clone(logs),
+        cancel: request.cancel.clone(),
+        owner: Owner {
+            identity: Some(identity.clone()),
+            case: identity.id.to_string(),
+            run: request.run.to_string(),
+            run_dir: request.run_dir.clone(),
+            label: request.occupancy.case_label(request.seed),
+        },
+    })
+    .await
 }
 
 /// Runs the part that may fail, so that a panic in it does not skip putting the cluster back.
@@ -204,11 +208,6 @@ async fn attempt(
     let end = judge(request, record, scene, &mut watches, result, logs).await;
     crash_point("case.judged");
     end
-}
-
-/// Whether the agent was judged.
-pub(crate) fn is_verdict(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Passed | Outcome::Failed | Outcome::TimedOut)
 }
 
 /// A cluster that went away makes everything fail that needs it, and nobody else is to blame for that.

@@ -3,28 +3,34 @@
 
 mod accept;
 mod agent;
+mod attempts;
 mod cancel;
 mod case;
+mod cast;
 mod claims;
+mod course;
 mod dispatcher;
 mod dossier;
+mod groups;
 mod keeping;
 mod logs;
 mod objects;
 mod occupancy;
+mod pool;
 mod put_back;
 mod record;
 mod recover;
 mod request;
 mod run;
 mod scene;
+mod schedule;
 mod script;
 mod selection;
 mod single;
 mod watches;
 
 pub use agent::GIVEN;
-pub use cancel::{Cancel, Canceller, Interrupt};
+pub use cancel::{Cancel, Canceller, HOST_ONLY, IN_ORDER, Interrupt, Stage};
 pub use dispatcher::RecordError;
 pub use keeping::Journals;
 pub use recover::{Done, RecoverRequest, Recovered, Recovery, recover};

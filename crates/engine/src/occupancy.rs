@@ -23,9 +23,15 @@ impl Occupancy {
         Self { label: label_of(run), leases: Default::default(), quarantined: Mutex::default() }
     }
 
-    /// Value of the label on everything that the run makes, and the name of its Leases.
+    /// The name of the run's Leases.
     pub(crate) fn label(&self) -> &str {
         &self.label
+    }
+
+    /// Value of the label on everything that is made in a case: the run's, and what tells its cases apart where several
+    /// are at work on one cluster. [`cluster::lease_of`] leads back.
+    pub(crate) fn case_label(&self, seed: u64) -> String {
+        format!("{}-{:05x}", self.label, (seed >> 40) & 0xf_ffff)
     }
 
     /// Puts the run's Lease on the cluster, once.

@@ -1,11 +1,16 @@
 //! The way back, for every scene whatever happened in it, in this process or another: stop, undo, certify.
 
+use std::pin::pin;
+use std::time::Duration;
+
 use certify::{Ownership, certify_until};
+use futures::future::{Either, select};
 use gate::{ObjectKey, crash_point};
 use model::{Leak, Phase, PhaseResult};
 use serde_json::{Value, json};
-use std::time::Duration;
 
+use crate::Cancel;
+use crate::cancel::HOST_ONLY;
 use crate::record::{End, Record};
 use crate::scene::{PUT_BACK, Scene};
 
@@ -60,7 +65,11 @@ impl PutBack {
     async fn undo(&mut self, scene: &mut Scene) {
         let named =
             |end: End| End { message: format!("`stop` of the failure did not succeed: {}", end.message), ..end };
-        self.stop = scene.stop().await.err().map(named);
+        let cancel = scene.cancel.clone();
+        self.stop = match cancel.unless_abandoned(scene.stop()).await {
+            Some(stopped) => stopped.err().map(named),
+            None => Some(End::interrupted_at("`stop` of the failure was abandoned")),
+        };
         crash_point("case.stopped");
         if let Some((_, endpoint)) = scene.script.take() {
             endpoint.shutdown().await;
@@ -69,8 +78,8 @@ impl PutBack {
             scene.gate.settled().await;
             scene.gate.undo(&scene.clock, GONE).await
         };
-        match tokio::time::timeout(PUT_BACK, undo).await {
-            Err(_) => self.stays(scene, format!("the cluster did not answer within {} s", PUT_BACK.as_secs())),
+        match bounded(&cancel, undo).await {
+            Err(late) => self.stays(scene, late),
             Ok(Err(error)) => self.stays(scene, error.to_string()),
             Ok(Ok(report)) => {
                 self.remarks.extend(report.drifted.iter().map(|it| {
@@ -107,10 +116,7 @@ impl PutBack {
         let ownership = Ownership { namespace: &scene.namespace, label: &scene.label, touched: &touched };
         let client = scene.gate.keeper();
         let compared = certify_until(&client, &scene.clock, SETTLED, baseline, &ownership);
-        let differences = match tokio::time::timeout(PUT_BACK, compared).await {
-            Ok(differences) => differences.map_err(|error| error.to_string())?,
-            Err(_) => return Err(format!("the cluster did not answer within {} s", PUT_BACK.as_secs())),
-        };
+        let differences = bounded(&scene.cancel, compared).await?.map_err(|error| error.to_string())?;
         let known = |leak: &Leak| self.leaks.iter().any(|other| other.object == leak.object);
         let new: Vec<Leak> = differences.leaks.into_iter().filter(|leak| !known(leak)).collect();
         self.leaks.extend(new);
@@ -128,5 +134,18 @@ impl PutBack {
             what: "left_over".into(),
             evidence: vec![json!(why)],
         });
+    }
+}
+
+/// Bounds one step of the way back; more tightly from the moment at which somebody has lost patience.
+async fn bounded<T>(cancel: &Cancel, work: impl Future<Output = T>) -> Result<T, String> {
+    let late = |most: Duration| format!("the cluster did not answer within {} s", most.as_secs());
+    let hurried = async {
+        cancel.abandoned().await;
+        tokio::time::sleep(HOST_ONLY).await;
+    };
+    match select(pin!(tokio::time::timeout(PUT_BACK, work)), pin!(hurried)).await {
+        Either::Left((done, _)) => done.map_err(|_| late(PUT_BACK)),
+        Either::Right(_) => Err(late(HOST_ONLY)),
     }
 }

@@ -1,6 +1,6 @@
 //! Gathers what will be the case file while a case lives, and tells the event stream about its phases.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use model::{
@@ -9,8 +9,12 @@ use model::{
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::task::AbortHandle;
 
 use crate::dispatcher::Dispatcher;
+
+/// After so much wall time, and each time it has passed again, a phase is said to be slow.
+const SLOW: Duration = Duration::from_secs(60);
 
 /// How a case ends before or instead of a verdict.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,11 +50,11 @@ impl End {
     }
 
     pub(crate) fn interrupted() -> Self {
-        Self {
-            outcome: Outcome::Interrupted,
-            class: Some(Class::Infrastructure),
-            message: "the run was interrupted".into(),
-        }
+        Self::interrupted_at("the run was interrupted")
+    }
+
+    pub(crate) fn interrupted_at(message: &str) -> Self {
+        Self { outcome: Outcome::Interrupted, class: Some(Class::Infrastructure), message: message.into() }
     }
 }
 
@@ -77,6 +81,8 @@ pub(crate) struct Identity {
 pub(crate) struct Record {
     identity: Identity,
     dispatcher: Dispatcher,
+    /// From 1.
+    pub(crate) attempt: u32,
     started_at: Timestamp,
     started: Instant,
     phases: Vec<PhaseRecord>,
@@ -98,6 +104,7 @@ impl Record {
         Self {
             identity,
             dispatcher,
+            attempt: 1,
             started_at: Timestamp::now(),
             started: Instant::now(),
             phases: Vec::new(),
@@ -133,7 +140,9 @@ impl Record {
     /// Begins a phase.
     pub(crate) async fn begin(&mut self, phase: Phase) -> Running {
         self.dispatcher.event(Some(&self.identity.id), EventKind::PhaseStarted { phase }).await;
-        Running { phase, started_at: Timestamp::now(), started: Instant::now() }
+        let started = Instant::now();
+        let slow = SlowPhase::watch(self.identity.id.clone(), self.dispatcher.clone(), phase, started);
+        Running { phase, started_at: Timestamp::now(), started, _slow: slow }
     }
 
     /// Ends a phase.
@@ -165,7 +174,8 @@ impl Record {
             failure: self.identity.failure,
             agent: self.identity.agent,
             repeat: self.identity.repeat,
-            attempt: 1,
+            attempt: self.attempt,
+            earlier: Vec::new(),
             control: self.identity.control,
             outcome: end.outcome,
             class: end.class,
@@ -197,6 +207,29 @@ pub(crate) struct Running {
     phase: Phase,
     started_at: Timestamp,
     started: Instant,
+    _slow: SlowPhase,
+}
+
+/// Says again and again that a phase still goes on, until it is dropped.
+#[derive(Debug)]
+struct SlowPhase(AbortHandle);
+
+impl SlowPhase {
+    fn watch(case: CaseId, dispatcher: Dispatcher, phase: Phase, started: Instant) -> Self {
+        let tell = async move {
+            loop {
+                tokio::time::sleep(SLOW).await;
+                dispatcher.event(Some(&case), EventKind::CaseSlow { phase, elapsed_ms: millis(started) }).await;
+            }
+        };
+        Self(tokio::spawn(tell).abort_handle())
+    }
+}
+
+impl Drop for SlowPhase {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 fn millis(since: Instant) -> u64 {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use cluster::{connect, remove_lease};
+use cluster::{connect, lease_of, remove_lease};
 use gate::{JournalError, crash_point};
 use jiff::Timestamp;
 use model::{CaseId, ClusterKind, Event, EventKind, Id, Leak, RunFile, RunId, Totals};
@@ -194,7 +194,7 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
             failure,
             params: dossier.params.clone(),
             cluster_name: dossier.cluster.context.clone(),
-            cluster,
+            cluster: Arc::new(cluster),
             seed: dossier.seed,
             logs: Arc::new(CaseLogs::go_on(case, &log_dir, dispatcher)),
             cancel,
@@ -213,7 +213,7 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
             _ => PutBack::of(&mut scene).await.leaks,
         };
         crash_point("recover.undone");
-        if let Err(error) = remove_lease(&client, &open.opening.label).await {
+        if let Err(error) = remove_lease(&client, lease_of(&open.opening.label)).await {
             tracing::warn!(%error, "the Lease of a run that was killed could not be deleted; it expires by itself");
         }
         Ok(if leaks.is_empty() { Recovery::PutBack } else { Recovery::Leaked(leaks) })

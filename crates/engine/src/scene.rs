@@ -47,7 +47,7 @@ pub(crate) struct SceneRequest {
     pub(crate) setting: Setting,
     pub(crate) failure: Failure,
     pub(crate) params: BTreeMap<String, Value>,
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Arc<Cluster>,
     /// As the matrix names it.
     pub(crate) cluster_name: String,
     pub(crate) seed: u64,
@@ -77,9 +77,10 @@ pub(crate) struct Scene {
     pub(crate) namespace: String,
     pub(crate) resolved: Resolved,
     pub(crate) checks: Arc<Checks>,
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Arc<Cluster>,
     /// As the matrix names it.
     pub(crate) cluster_name: String,
+    pub(crate) cancel: Cancel,
     pub(crate) keeping: Keeping,
     pub(crate) baseline: Option<Baseline>,
     pub(crate) script: Option<(Arc<Script>, Endpoint)>,
@@ -208,6 +209,7 @@ impl Scene {
             cluster,
             keeping,
             baseline,
+            cancel: cancel.clone(),
             script: None,
             induced,
             label: owner.label,

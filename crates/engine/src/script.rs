@@ -98,6 +98,7 @@ impl ScriptRunner for Script {
     fn run(&self, args: Vec<String>) -> BoxFuture<'static, Result<ScriptOutput, ScriptError>> {
         let package = self.folder.path().join("package");
         let on_line = Arc::clone(&self.on_line);
+        let stops = args.first().is_some_and(|first| first == "stop");
         let spec = ProcessSpec {
             args,
             env: self.env.clone(),
@@ -108,7 +109,8 @@ impl ScriptRunner for Script {
             on_line: Arc::new(move |_: Stream, line: &str| on_line(line)),
             ..ProcessSpec::new(&self.harness_exe, package.join("induce.sh"), package, Instant::now() + self.time_limit)
         };
-        let cancel = self.cancel.raised();
+        // What an interruption ends at once is the breaking; its way back has until failures are abandoned.
+        let cancel = if stops { self.cancel.abandoned().boxed() } else { self.cancel.raised().boxed() };
         async move {
             let result = process::run(spec, cancel).await;
             let code = match result.exit {

@@ -108,7 +108,7 @@ pub async fn hold(
         setting: request.setting,
         failure: request.failure,
         params: request.params,
-        cluster,
+        cluster: Arc::new(cluster),
         cluster_name: request.cluster.to_string(),
         seed: request.seed,
         logs: Arc::new(CaseLogs::nowhere(case)),

@@ -104,23 +104,32 @@ pub struct Accept {
 }
 
 /// How cases are run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Execution {
-    /// Clusters at a time. This version runs one case after another whatever this says.
+    /// Clusters of the matrix at a time.
     pub parallel_clusters: u32,
-    /// Cases at a time on a cluster. This version runs one case after another whatever this says.
+    /// Cases at a time on each of them.
     pub parallel_tests_per_cluster: u32,
     /// The agent's wall time in a case; none: the default of the engine.
     pub timeout_per_test: Option<Duration>,
     /// How often each case is run.
     pub repeats: u32,
-    /// How often a case is tried again after an infrastructure error. This version does not try again.
+    /// How often a case is tried again after an infrastructure error.
     pub retries: u32,
+    /// No case begins once the agents have cost so much, US dollars; none: without limit.
+    pub max_cost_usd: Option<f64>,
 }
 
 impl Default for Execution {
     fn default() -> Self {
-        Self { parallel_clusters: 1, parallel_tests_per_cluster: 1, timeout_per_test: None, repeats: 1, retries: 0 }
+        Self {
+            parallel_clusters: 1,
+            parallel_tests_per_cluster: 1,
+            timeout_per_test: None,
+            repeats: 1,
+            retries: 0,
+            max_cost_usd: None,
+        }
     }
 }
 

@@ -129,10 +129,10 @@ struct AcceptSection {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ExecutionSection {
-    /// Clusters at a time; this version runs one case after another.
+    /// Clusters of the matrix at a time.
     #[schemars(range(min = 1, max = 1000))]
     parallel_clusters: Option<u32>,
-    /// Cases at a time on a cluster; this version runs one case after another.
+    /// Cases at a time on each of them.
     #[schemars(range(min = 1, max = 1000))]
     parallel_tests_per_cluster: Option<u32>,
     /// The agent's wall time in a case, as in `10m`.
@@ -140,10 +140,11 @@ struct ExecutionSection {
     /// How often each case is run.
     #[schemars(range(min = 1, max = 1_000_000))]
     repeats: Option<u32>,
-    /// Tries after an infrastructure error; this version does not try again.
+    /// Tries again after an infrastructure error, never after a verdict.
     #[schemars(range(min = 0, max = 10))]
     retries: Option<u32>,
-    /// Not available in this version.
+    /// No case begins once the agents have cost so much, US dollars.
+    #[schemars(range(min = 0))]
     max_cost_usd: Option<f64>,
 }
 

@@ -215,6 +215,25 @@ pub struct Artifact {
     pub truncated: bool,
 }
 
+/// An attempt at a case that was made again. Its logs are in `logs/<case-id>/attempt-<n>/`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct EarlierAttempt {
+    /// From 1.
+    pub attempt: u32,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why.
+    pub message: String,
+    /// Wall time, UTC.
+    #[schemars(with = "String")]
+    pub started_at: Timestamp,
+    /// Wall time, milliseconds.
+    pub duration_ms: u64,
+    /// US dollars that the agent used in it, where known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost_usd: Option<f64>,
+}
+
 /// `results/<case-id>.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CaseFile {
@@ -234,6 +253,9 @@ pub struct CaseFile {
     pub repeat: u32,
     /// From 1; greater after retries.
     pub attempt: u32,
+    /// The attempts before this one; each ended by an infrastructure error.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierAttempt>,
     /// A control: never decides.
     pub control: bool,
     /// How it ended.

@@ -14,14 +14,14 @@ mod verdict;
 
 pub use answer::{Answer, AnswerRecord, NamedObject};
 pub use case_file::{
-    Artifact, CaseFile, ClusterKind, DeniedRequest, GateCounts, Isolation, Leak, Phase, PhaseRecord, PhaseResult,
-    SCHEMA, SymptomSeen, Usage, UsageSource, Witness, WitnessKind,
+    Artifact, CaseFile, ClusterKind, DeniedRequest, EarlierAttempt, GateCounts, Isolation, Leak, Phase, PhaseRecord,
+    PhaseResult, SCHEMA, SymptomSeen, Usage, UsageSource, Witness, WitnessKind,
 };
 pub use event::{Event, EventKind, LogStream};
 pub use gate_record::{Decision, GateRecord, Party};
 pub use id::{CaseId, Id, IdError, RunId};
 pub use outcome::{Class, Outcome, Status};
-pub use run_file::{ClusterRecord, FailureRecord, RunDocument, RunFile, Totals, exit_code};
+pub use run_file::{ClusterRecord, FailureRecord, RunDocument, RunFile, StopReason, Totals, exit_code};
 pub use task::{AnswerSlot, Endpoints, Objective, Task};
 pub use taxonomy::{FAULT_TYPES, FaultType, TAXONOMY_VERSION, fault_type};
 pub use verdict::{Column, ColumnResult, Verdict};

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::outcome::words;
 use crate::{CaseFile, ClusterKind, Id, Outcome, RunId};
 
 /// The exit codes of the program. Scripts rely on them.
@@ -74,6 +75,18 @@ impl Totals {
     }
 }
 
+words! {
+    /// Why a run ended before all of its cases had begun.
+    StopReason {
+        /// SIGINT or SIGTERM.
+        Interrupted = "interrupted",
+        /// A case did not pass, and `--fail-fast` was given.
+        FailFast = "fail_fast",
+        /// `max_cost_usd` of the matrix was spent.
+        MaxCost = "max_cost",
+    }
+}
+
 /// A cluster of a run.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ClusterRecord {
@@ -133,6 +146,15 @@ pub struct RunFile {
     pub failures: Vec<FailureRecord>,
     /// Commit of the working directory's repository, where there is one.
     pub git_commit: Option<String>,
+    /// Why cases were not run, where some were not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<StopReason>,
+    /// Selected cases that were not begun.
+    #[serde(default)]
+    pub not_run: u64,
+    /// Clusters that were made for the run and could not be removed, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
 }
 
 /// What `run --format json` prints.

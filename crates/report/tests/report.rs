@@ -37,6 +37,7 @@ fn case(names: [&str; 3], repeat: u32, outcome: Outcome, class: Option<Class>, m
         agent: id(agent),
         repeat,
         attempt: 1,
+        earlier: Vec::new(),
         control: agent == "idle",
         outcome,
         class,
@@ -100,6 +101,9 @@ fn run(cases: &[CaseFile]) -> RunFile {
         ],
         failures: vec![failure("oom-40", "oom-killed"), failure("crashloopbackoff", "crashloopbackoff")],
         git_commit: Some("0123abc".to_owned()),
+        stopped: None,
+        not_run: 0,
+        left: Vec::new(),
     }
 }
 

@@ -39,6 +39,9 @@ fn run(bits: u32, started: &str) -> RunFile {
         clusters: Vec::new(),
         failures: Vec::new(),
         git_commit: None,
+        stopped: None,
+        not_run: 0,
+        left: Vec::new(),
     }
 }
 
@@ -58,6 +61,7 @@ fn case(failure: &str, agent: &str, outcome: Outcome) -> CaseFile {
         agent: id(agent),
         repeat: 1,
         attempt: 1,
+        earlier: Vec::new(),
         control: false,
         outcome,
         class,

@@ -57,7 +57,7 @@ fn test(harness: &Harness, test: AgentTest, output: Output, terminal: Terminal) 
     let listeners = progress::listeners(terminal, terminal.verbose > 0);
     let tested = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        interrupt::listen(canceller, "Interrupted: putting everything back. Once more to leave at once.")?;
+        interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command()))?;
         Ok::<AgentTested, Problem>(harness.agents_test(test, listeners, cancel).await?)
     })?;
     show(&tested, output, tested_human)?;

@@ -182,7 +182,7 @@ fn hold(harness: &Harness, args: FailuresRun, terminal: Terminal) -> Result<u8, 
     let run = FailureRun { id, params, hold, kubeconfig, context };
     let code = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        interrupt::listen(canceller, "Interrupted: putting everything back. Once more to leave at once.")?;
+        interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command()))?;
         Ok::<u8, Problem>(harness.failures_run(run, |held| tell(held, terminal), cancel).await?)
     })?;
     Ok(code)

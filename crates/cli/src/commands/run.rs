@@ -33,7 +33,7 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
     let listeners = progress::listeners(terminal, args.follow);
     let finished = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        interrupt::listen(canceller, "Interrupted: putting everything back. Once more to leave at once.")?;
+        interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command()))?;
         let notice = |notice: Notice<'_>| match notice {
             Notice::Matrix(warnings) if !terminal.quiet => diagnostics(warnings, terminal),
             Notice::Matrix(_) => {}

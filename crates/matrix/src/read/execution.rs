@@ -1,5 +1,4 @@
-//! `execution` and `accept`. What this version does not act on is a warning where that is harmless, and an error where
-//! somebody would rely on it.
+//! `execution` and `accept`. What this version does not act on is an error, since somebody would rely on it.
 
 use std::time::Duration;
 
@@ -22,37 +21,15 @@ pub(super) fn execution(at: &At<'_>) -> Option<Execution> {
     let timeout_per_test = fields.maybe("timeout_per_test", |at| at.duration(MAX_TIMEOUT));
     let repeats = count("repeats", 1, 1, 1_000_000);
     let retries = count("retries", 0, 0, 10);
-    for (key, value) in
-        [("parallel_clusters", parallel_clusters), ("parallel_tests_per_cluster", parallel_tests_per_cluster)]
-    {
-        if let (Some(at), Some(2..)) = (fields.optional(key), value) {
-            at.warn(
-                "this version runs one case after another",
-                format!("the results are the same; `{key}` costs only time"),
-            );
-        }
-    }
-    if let (Some(at), Some(1..)) = (fields.optional("retries"), retries) {
-        at.warn("this version does not try again", "a case with an infrastructure error ends as `error`");
-    }
-    let mut unlimited = true;
-    if let Some(at) = fields.optional("max_cost_usd") {
-        unlimited = false;
-        if at.number(0.0, 1e9).is_some() {
-            at.error_with_help::<()>(
-                "`max_cost_usd` is not available in this version: nothing would hold the limit",
-                "remove it, and limit the cost in the agent's own options",
-            );
-        }
-    }
-    let execution = Execution {
+    let max_cost_usd = fields.maybe("max_cost_usd", |at| at.number(0.0, 1e9));
+    Some(Execution {
         parallel_clusters: parallel_clusters?,
         parallel_tests_per_cluster: parallel_tests_per_cluster?,
         timeout_per_test: timeout_per_test?,
         repeats: repeats?,
         retries: retries?,
-    };
-    unlimited.then_some(execution)
+        max_cost_usd: max_cost_usd?,
+    })
 }
 
 pub(super) fn accept(at: &At<'_>) -> Option<Accept> {
