@@ -8,7 +8,7 @@ use tower::{BoxError, ServiceExt};
 
 use super::*;
 use crate::manual_clock::ManualClock;
-use crate::{Cluster, EmbeddedProvisioner, Provisioner};
+use crate::{Cluster, EmbeddedProvisioner, ProvisionRequest, Provisioner};
 
 struct There {
     cluster: Cluster,
@@ -20,7 +20,8 @@ struct There {
 
 impl There {
     async fn start() -> Self {
-        let cluster = EmbeddedProvisioner.provision(1).await.expect("a cluster");
+        let cluster =
+            EmbeddedProvisioner.provision(ProvisionRequest { name: "c".into(), seed: 1 }).await.expect("a cluster");
         let gone = Arc::new(AtomicBool::new(false));
         let (upstream, away) = (cluster.upstream.clone(), Arc::clone(&gone));
         let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
@@ -266,4 +267,21 @@ async fn what_does_not_go_is_told() {
     let [(key, why)] = removed.left.as_slice() else { panic!("{removed:?}") };
     assert_eq!((key.name.as_str(), why.as_str()), ("stuck", "still there after 180 s"));
     assert_eq!(there.state("dead").await, LeaseState::Absent, "it can be tried again");
+}
+
+/// Cases of one run have labels of their own, which lead to the run's Lease.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cases_have_left_is_their_runs() {
+    let there = There::start().await;
+    for label in ["r-0123456789-aaaaa", "r-0123456789-bbbbb", "r-9876543210-aaaaa"] {
+        there.leave(label).await;
+    }
+    let _alive = there.hold("r-9876543210").await.expect("held");
+    let orphans = there.reaper().list().await.expect("listed");
+    let [dead, alive] = orphans.as_slice() else { panic!("{orphans:?}") };
+    assert_eq!((dead.label.as_str(), dead.objects.len(), &dead.lease), ("r-0123456789", 8, &LeaseState::Absent));
+    assert!(matches!(alive.lease, LeaseState::Held { .. }));
+    let removed = there.driven(there.reaper().remove("r-0123456789")).await.expect("removed");
+    assert_eq!((removed.removed.len(), removed.left.len()), (8, 0), "{removed:?}");
+    assert!(there.is_there("/api/v1/namespaces/c-r-9876543210-aaaaa").await);
 }
