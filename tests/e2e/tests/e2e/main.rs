@@ -17,3 +17,4 @@ mod legacy;
 mod library;
 mod quickstart;
 mod random;
+mod runner;
