@@ -12,10 +12,11 @@ use executor::agent::AgentResult;
 use futures::FutureExt;
 use gate::crash_point;
 use judge::{Mitigation, ScoreInput};
-use model::{CaseFile, Class, Objective, Outcome, Phase, PhaseResult, RunId};
+use model::{CaseFile, Class, ClusterKind, Objective, Outcome, Phase, PhaseResult, RunId};
 use serde_json::Value;
 
 use crate::agent::{AgentCall, ending, let_in, refused};
+use crate::apart::apart;
 use crate::dispatcher::Dispatcher;
 use crate::logs::CaseLogs;
 use crate::occupancy::Occupancy;
@@ -60,6 +61,16 @@ impl std::fmt::Debug for CaseRequest {
 
 /// Leads a case through its life. Whatever goes wrong is in the file that comes back.
 pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
+    // Other clusters' clients and Leases are shared by cases, and stay with the runtime of the run.
+    if request.provisioner.kind() != ClusterKind::Embedded {
+        return lead_case(request).await;
+    }
+    let record = Record::new(request.identity.clone(), request.dispatcher.clone());
+    let led = apart(lead_case(request)).await;
+    led.unwrap_or_else(|error| record.finish(End::infrastructure(format!("a thread for the case: {error}"))))
+}
+
+async fn lead_case(request: CaseRequest) -> CaseFile {
     let mut record = Record::new(request.identity.clone(), request.dispatcher.clone());
     let missing = match missing_programs(&request.failure) {
         None => executor::agent::missing(&request.preset, &request.setting.harness_exe).await,

@@ -3,6 +3,7 @@
 
 mod accept;
 mod agent;
+mod apart;
 mod cancel;
 mod case;
 mod claims;

@@ -6,3 +6,4 @@ mod cluster;
 mod endured;
 mod fault;
 mod stage;
+mod together;
