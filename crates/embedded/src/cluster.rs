@@ -63,7 +63,6 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::AcqRel);
-        self.0.drive.note_activity();
         self.0.notify.notify_one();
     }
 }

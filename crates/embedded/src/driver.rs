@@ -1,12 +1,13 @@
 //! The one task that moves a cluster's time: it runs what is due, and hurries to the next timer when someone waits for
-//! that and nothing is pending. Also the cluster's [`Clock`].
+//! that and nothing is pending. What is pending is known, never guessed from how long nothing was heard: on a machine under
+//! load, work that was woken may wait for its turn for longer than any limit. Also the cluster's [`Clock`].
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clock::{Busy, Clock, HurryGuard, WallGuard};
 use futures::FutureExt;
@@ -18,14 +19,12 @@ use tokio::sync::watch;
 use crate::cluster::Shared;
 use crate::time::Slept;
 
-/// Between two looks while something is pending.
+/// Between two looks while something is pending; other clusters' drivers look in between.
 const LOOK: Duration = Duration::from_micros(30);
-/// After so many looks the driver lets other clusters' drivers go on.
-const LOOKS: usize = 30;
+/// After so many looks in a row it is not over at once, and time goes on at the pace of the wall.
+const LOOKS: u32 = 30;
 /// While something stays pending, it is looked again so often.
 const PATIENCE: Duration = Duration::from_millis(1);
-/// A runtime that other work keeps busy holds time up for so long and no longer: what pends here is told otherwise.
-const OTHERS: Duration = Duration::from_millis(5);
 /// The longest sleep of the driver: the wall's clock may be set.
 const LONGEST: Duration = Duration::from_secs(5);
 
@@ -35,12 +34,9 @@ pub(crate) struct Drive {
     hurry: AtomicUsize,
     wall: AtomicUsize,
     external: AtomicUsize,
-    activity: AtomicU64,
     at_wall: watch::Sender<bool>,
     /// What hurries, as far as it tells whether it is busy.
     works: Mutex<Vec<Weak<Busy>>>,
-    /// The count of `activity` that was last seen, and when it or something pending was.
-    last: Mutex<(u64, Instant)>,
 }
 
 impl Default for Drive {
@@ -49,37 +45,17 @@ impl Default for Drive {
             hurry: AtomicUsize::new(0),
             wall: AtomicUsize::new(0),
             external: AtomicUsize::new(0),
-            activity: AtomicU64::new(0),
             at_wall: watch::Sender::new(false),
             works: Mutex::default(),
-            last: Mutex::new((0, Instant::now())),
         }
     }
 }
 
 impl Drive {
-    pub(crate) fn note_activity(&self) {
-        self.activity.fetch_add(1, Ordering::AcqRel);
-    }
-
-    fn activity(&self) -> u64 {
-        self.activity.load(Ordering::Acquire)
-    }
-
     fn someone_is_busy(&self) -> bool {
         let mut works = self.works.lock().unwrap_or_else(PoisonError::into_inner);
         works.retain(|work| work.strong_count() > 0);
         works.iter().filter_map(Weak::upgrade).any(|work| work.is())
-    }
-
-    /// For how long nothing has pended or happened here; none while something pends.
-    fn quiet(&self, pending: bool) -> Option<Duration> {
-        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        let activity = self.activity();
-        if pending || last.0 != activity {
-            *last = (activity, Instant::now());
-        }
-        (!pending).then(|| last.1.elapsed())
     }
 
     /// Someone waits for time to come to the wall.
@@ -142,6 +118,7 @@ enum Step {
 
 /// Runs until it is aborted, which the last clone of the cluster does when it is dropped.
 pub(crate) async fn run(alive: Arc<Shared>) {
+    let mut looks = 0;
     loop {
         let step = if alive.drive.wants_wall() {
             catch_up(&alive)
@@ -150,14 +127,23 @@ pub(crate) async fn run(alive: Arc<Shared>) {
         } else {
             Step::Wait(run_due(&alive))
         };
+        looks = if matches!(step, Step::Pending) { looks + 1 } else { 0 };
         match step {
             Step::Moved => tokio::task::yield_now().await,
-            Step::Pending => tokio::time::sleep(PATIENCE).await,
-            Step::Wait(after) => {
-                let _ = tokio::time::timeout(after.min(LONGEST), alive.notify.notified()).await;
+            Step::Pending if looks < LOOKS => {
+                std::thread::sleep(LOOK);
+                tokio::task::yield_now().await;
             }
+            // Whoever keeps it pending may itself be waiting for the wall.
+            Step::Pending => pause(&alive, run_due(&alive).min(PATIENCE)).await,
+            Step::Wait(after) => pause(&alive, after.min(LONGEST)).await,
         }
     }
+}
+
+/// Until something is told to the driver, and no longer than this.
+async fn pause(shared: &Shared, longest: Duration) {
+    let _ = tokio::time::timeout(longest, shared.notify.notified()).await;
 }
 
 /// Runs what is due by now; how long until the next timer.
@@ -189,17 +175,7 @@ fn catch_up(shared: &Arc<Shared>) -> Step {
 
 /// Jumps to the next timer if nothing pends, here or in the runtime that the cluster was started in.
 fn hurry(shared: &Arc<Shared>) -> Step {
-    for _ in 0..LOOKS {
-        if !shared.drive.may_hurry() {
-            return Step::Moved;
-        }
-        let quiet = shared.drive.quiet(is_pending(shared));
-        if quiet.is_some_and(|quiet| is_idle(&shared.host) || quiet >= OTHERS) {
-            return jump(shared);
-        }
-        std::thread::sleep(LOOK);
-    }
-    Step::Pending
+    if is_pending(shared) || !is_idle(&shared.host) { Step::Pending } else { jump(shared) }
 }
 
 fn jump(shared: &Arc<Shared>) -> Step {
@@ -221,12 +197,17 @@ fn is_pending(shared: &Arc<Shared>) -> bool {
 }
 
 /// True when every worker of the runtime is parked and no task waits for one: nothing that has been woken has yet to run.
+/// A worker that is woken has counted so before it takes its task from the queue, and it has queued whatever it woke before
+/// it counts as parked.
 fn is_idle(host: &Handle) -> bool {
     let metrics = host.metrics();
     // An odd count is that of a parked worker.
     let parks = || (0..metrics.num_workers()).map(|worker| metrics.worker_park_unpark_count(worker));
     let before: Vec<u64> = parks().collect();
-    before.iter().all(|count| count % 2 == 1) && metrics.global_queue_depth() == 0 && parks().eq(before)
+    fence(Ordering::SeqCst);
+    let queued = metrics.global_queue_depth();
+    fence(Ordering::SeqCst);
+    before.iter().all(|count| count % 2 == 1) && queued == 0 && parks().eq(before)
 }
 
 /// Where the drivers of all clusters run: a thread of their own, so that they do not count as work of the runtimes that
@@ -275,10 +256,7 @@ impl Future for Sleep {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match self.shared.lock().timers.poll_sleeper(self.id, cx.waker()) {
             Slept::Yes => Poll::Ready(()),
-            Slept::NotYet => {
-                self.shared.drive.note_activity();
-                Poll::Pending
-            }
+            Slept::NotYet => Poll::Pending,
         }
     }
 }

@@ -245,7 +245,6 @@ impl Stream for Follow {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let follow = self.get_mut();
         let shared = Arc::clone(&follow.shared);
-        shared.drive.note_activity();
         let mut state = shared.lock();
         if state.ended {
             return Poll::Ready(None);

@@ -227,7 +227,6 @@ impl Stream for Watch {
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let watch = self.get_mut();
         let shared = Arc::clone(&watch.shared);
-        shared.drive.note_activity();
         let mut state = shared.lock();
         if state.ended {
             return Poll::Ready(None);

@@ -8,7 +8,9 @@ use model::{CaseFile, Class, EarlierAttempt, EventKind, Outcome};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
+use crate::apart::apart;
 use crate::case::{CaseRequest, run_case};
+use crate::record::{End, Record};
 use crate::run::case_seed;
 
 /// Before the second attempt; each later pause is twice as long.
@@ -18,7 +20,17 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 
 /// Runs a case, and again after an infrastructure error, at most `retries` times. The last attempt is the result; it says
 /// what became of the others.
-pub(crate) async fn run_with_retries(mut request: CaseRequest, retries: u32) -> CaseFile {
+pub(crate) async fn run_with_retries(request: CaseRequest, retries: u32) -> CaseFile {
+    // Clients and Leases of clusters that cases share stay with the runtime of the run.
+    if request.pool.is_shared(request.lane) {
+        return attempts(request, retries).await;
+    }
+    let record = Record::new(request.identity.clone(), request.dispatcher.clone());
+    let ended = apart(attempts(request, retries)).await;
+    ended.unwrap_or_else(|error| record.finish(End::infrastructure(format!("a thread for the case: {error}"))))
+}
+
+async fn attempts(mut request: CaseRequest, retries: u32) -> CaseFile {
     let run_seed = request.seed;
     let id = request.identity.id.clone();
     let mut earlier: Vec<EarlierAttempt> = Vec::new();

@@ -3,6 +3,7 @@
 
 mod accept;
 mod agent;
+mod apart;
 mod attempts;
 mod cancel;
 mod case;

@@ -75,6 +75,11 @@ impl Pool {
         }
     }
 
+    /// Whether cases of this lane get one and the same cluster, after each other or at a time.
+    pub(crate) fn is_shared(&self, lane: usize) -> bool {
+        self.lanes.get(lane).is_some_and(|lane| lane.provisioner.reusable())
+    }
+
     /// A cluster that is fit for a case now. It must be given back. The future may be dropped.
     pub(crate) async fn lease(&self, lane: usize, seed: u64) -> Result<Arc<Cluster>, End> {
         let lane = self.lanes.get(lane).ok_or_else(|| End::infrastructure("there is no such cluster"))?;

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use catalog::Select;
 use clock::{Clock, Elapsed};
+use futures::Stream;
 use futures::future::{Either, select};
-use futures::stream::{BoxStream, SelectAll, StreamExt};
+use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use jiff::Timestamp;
 use judge::{Observer, Seen};
+use kube::Api;
 use kube::api::DynamicObject;
-use kube::runtime::WatchStreamExt;
-use kube::runtime::utils::Backoff;
 use kube::runtime::watcher::{self, Event, watcher};
 use serde_json::{Value, json};
 
@@ -34,27 +34,28 @@ const SOON: Duration = Duration::from_millis(50);
 /// The longest such pause, while a cluster stays away.
 const LATE: Duration = Duration::from_secs(5);
 
-/// How long to wait after each break in a row.
-#[derive(Debug)]
-struct Again(Duration);
-
-impl Iterator for Again {
-    type Item = Duration;
-
-    fn next(&mut self) -> Option<Duration> {
-        let pause = self.0;
-        self.0 = (pause * 2).min(LATE);
-        Some(pause)
-    }
-}
-
-impl Backoff for Again {
-    fn reset(&mut self) {
-        self.0 = SOON;
-    }
-}
-
 type Item = (usize, Result<Event<DynamicObject>, watcher::Error>);
+
+/// A watch that is opened again after each break. The pause is of cluster time, as all that is waited for here: a cluster
+/// that hurries would run on meanwhile, past states that nobody could then see.
+fn steady(
+    api: Api<DynamicObject>,
+    config: watcher::Config,
+    clock: Arc<dyn Clock>,
+) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + Send {
+    let start = (watcher(api, config).boxed(), None);
+    stream::unfold(start, move |(mut events, broken): (BoxStream<'static, _>, Option<Duration>)| {
+        let clock = Arc::clone(&clock);
+        async move {
+            if let Some(pause) = broken {
+                clock.sleep_until(clock.now().checked_add(pause).unwrap_or(Timestamp::MAX)).await;
+            }
+            let event: watcher::Result<_> = events.next().await?;
+            let pause = event.is_err().then(|| broken.map_or(SOON, |pause| (pause * 2).min(LATE)));
+            Some((event, (events, pause)))
+        }
+    })
+}
 
 /// All watches of a case.
 pub(crate) struct Watches {
@@ -101,12 +102,12 @@ impl Watches {
             if let Some(labels) = select.label_selector_query() {
                 config = config.labels(&labels);
             }
-            streams.push(watcher(api, config).backoff(Again(SOON)).map(move |event| (number, event)).boxed());
+            streams.push(steady(api, config, Arc::clone(&clock)).map(move |event| (number, event)).boxed());
         }
         for (offset, (api_version, kind)) in OWNERS.iter().enumerate() {
             let api = objects.api(api_version, kind, Some(namespace)).await?;
             let number = selects.len() + offset;
-            let stream = watcher(api, watcher::Config::default()).backoff(Again(SOON));
+            let stream = steady(api, watcher::Config::default(), Arc::clone(&clock));
             streams.push(stream.map(move |event| (number, event)).boxed());
         }
         Ok(Self {

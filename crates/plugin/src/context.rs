@@ -17,6 +17,8 @@ pub(crate) struct Context {
     /// None while `metadata` is asked for, which may call nothing.
     pub(crate) call: Option<Call>,
     pub(crate) in_flight: InFlight,
+    /// The component was told that the cluster, or the place for its state, is not there for now.
+    pub(crate) was_unavailable: bool,
     /// Kinds that the API server was asked for.
     pub(crate) discovered: HashMap<(String, String), Resource>,
     random: u64,
@@ -25,7 +27,14 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(limits: Limits, call: Option<Call>) -> Self {
         let random = call.as_ref().map_or(0, |call| call.seed);
-        Self { meter: Meter::new(limits), call, in_flight: InFlight::default(), discovered: HashMap::new(), random }
+        Self {
+            meter: Meter::new(limits),
+            call,
+            in_flight: InFlight::default(),
+            was_unavailable: false,
+            discovered: HashMap::new(),
+            random,
+        }
     }
 
     /// The call, or what ends `metadata` when it calls an import.

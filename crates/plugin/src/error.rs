@@ -113,7 +113,13 @@ pub enum PluginError {
         /// What was refused, and the lines that would allow it.
         text: String,
     },
-    /// The component gave up and said why.
+    /// The cluster did not answer a call, or what was to be saved could not be kept, and the component gave up over it.
+    #[error("{message} (unavailable)")]
+    Unavailable {
+        /// The message.
+        message: String,
+    },
+    /// The component gave up and said why; whatever it says of the cluster, the host has seen nothing of it.
     #[error("{message} ({})", case.name())]
     Failed {
         /// The case of the contract's error.
@@ -154,10 +160,10 @@ impl PluginError {
             Self::Trap { .. }
             | Self::Limit { .. }
             | Self::Denied { .. }
+            | Self::Failed { .. }
             | Self::Metadata(_)
             | Self::Deadline { .. } => false,
-            Self::Failed { case, .. } => matches!(case, ErrorCase::Unavailable | ErrorCase::Cancelled),
-            Self::Instantiate(_) => true,
+            Self::Unavailable { .. } | Self::Instantiate(_) => true,
         }
     }
 
@@ -175,10 +181,10 @@ impl PluginError {
         }
     }
 
-    pub(crate) fn from_guest(error: GuestError, reached: Option<LimitReached>) -> Self {
+    /// What the component answered. Words that are ours to say are believed only when they were said to it in this call.
+    pub(crate) fn from_guest(error: GuestError, reached: Option<LimitReached>, was_unavailable: bool) -> Self {
         let (case, message) = match error {
             GuestError::Denied(text) => return Self::Denied { text: cut(text) },
-            // Ours, told to the component and handed back by it; a component's own words are not taken for it.
             GuestError::LimitExceeded(message) => match reached {
                 Some(limit) => return Self::Limit { name: limit.name, limit: limit.limit },
                 None => (ErrorCase::LimitExceeded, message),
@@ -187,6 +193,9 @@ impl PluginError {
             GuestError::NotFound(message) => (ErrorCase::NotFound, message),
             GuestError::Conflict(message) => (ErrorCase::Conflict, message),
             GuestError::Invalid(message) => (ErrorCase::Invalid, message),
+            GuestError::Unavailable(message) if was_unavailable => {
+                return Self::Unavailable { message: cut(message) };
+            }
             GuestError::Unavailable(message) => (ErrorCase::Unavailable, message),
             GuestError::DeadlineExceeded(message) => (ErrorCase::DeadlineExceeded, message),
             GuestError::Cancelled(message) => (ErrorCase::Cancelled, message),

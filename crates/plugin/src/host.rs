@@ -118,7 +118,11 @@ impl checkpoint::Host for Context {
     async fn save(&mut self, state: String) -> Answer<()> {
         counted!(self, {
             match self.meter.state(state.len() as u64) {
-                Ok(()) => Ok((self.call()?.checkpoint)(state).await.map_err(Error::Unavailable)),
+                Ok(()) => {
+                    let kept = (self.call()?.checkpoint)(state).await;
+                    self.was_unavailable |= kept.is_err();
+                    Ok(kept.map_err(Error::Unavailable))
+                }
                 Err(limit) => Ok(Err(Error::LimitExceeded(limit.to_string()))),
             }
         })

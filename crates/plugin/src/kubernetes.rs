@@ -114,6 +114,12 @@ impl Context {
     }
 
     fn judge(&mut self, received: Received) -> Result<String, Error> {
+        let answer = self.read_answer(received);
+        self.was_unavailable |= matches!(answer, Err(Error::Unavailable(_)));
+        answer
+    }
+
+    fn read_answer(&mut self, received: Received) -> Result<String, Error> {
         match received {
             Received::Whole(status, body) => {
                 if let Err(limit) = self.meter.response(body.len() as u64) {

@@ -19,6 +19,8 @@ pub struct Limits {
     pub host_calls: u64,
     /// Calls that change the cluster.
     pub mutations: u64,
+    /// Bytes that one call of an import hands over, in all its texts: they are copied before anything is asked about them.
+    pub call_bytes: u64,
     /// Bytes of one object or patch that is sent to the cluster.
     pub request_bytes: u64,
     /// Bytes of one answer of the cluster.
@@ -40,6 +42,7 @@ impl Default for Limits {
             instances: 100,
             host_calls: 20_000,
             mutations: 1_000,
+            call_bytes: 32 << 20,
             // The API server's own limit.
             request_bytes: 3 << 20,
             response_bytes: 8 << 20,

@@ -241,6 +241,7 @@ impl Plugin {
         let in_flight = context.in_flight.clone();
         let mut store = Store::new(self.pre.engine(), context);
         store.limiter(|context| &mut context.meter);
+        store.set_hostcall_fuel(usize::try_from(self.shared.limits.call_bytes).unwrap_or(usize::MAX));
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|context| {
             context.data().meter.cpu()?;
@@ -252,7 +253,10 @@ impl Plugin {
         };
         let ended = tokio::time::timeout(wall, work).await;
         match ended {
-            Ok(answer) => answer?.map_err(|error| PluginError::from_guest(error, store.data().meter.reached)),
+            Ok(answer) => answer?.map_err(|error| {
+                let context = store.data();
+                PluginError::from_guest(error, context.meter.reached, context.was_unavailable)
+            }),
             Err(_) => {
                 // What is on its way is not ours to break off: it is waited for, so that the caller knows that nothing follows.
                 if tokio::time::timeout(SETTLE, in_flight.settle()).await.is_err() {

@@ -7,6 +7,7 @@ use clock::Clock;
 use expr::{Evaluation, Expression};
 use futures::StreamExt as _;
 use http_body_util::BodyStream;
+use jiff::Timestamp;
 use kube::client::Body;
 use serde_json::Value;
 
@@ -49,7 +50,8 @@ impl Wanted {
     }
 }
 
-/// How long to wait before a watch that ended or was refused is opened again. Wall time: the cluster has to catch its breath.
+/// How long to wait before a watch that ended or was refused is opened again: the cluster has to catch its breath. Cluster
+/// time, as everything that waits for a cluster: one that hurries would run past the end of the wait in this time of the wall.
 const PAUSE: Duration = Duration::from_millis(200);
 
 impl Context {
@@ -87,7 +89,7 @@ impl Context {
                 Ok(text) => serde_json::from_str(&text).unwrap_or_default(),
                 Err(Error::Unavailable(why)) => {
                     *last = why;
-                    tokio::time::sleep(PAUSE).await;
+                    self.catch_breath().await?;
                     continue;
                 }
                 Err(error) => return Ok(Err(error)),
@@ -104,8 +106,14 @@ impl Context {
             if let Some(end) = self.follow(&path, wanted, last).await? {
                 return Ok(end);
             }
-            tokio::time::sleep(PAUSE).await;
+            self.catch_breath().await?;
         }
+    }
+
+    async fn catch_breath(&self) -> wasmtime::Result<()> {
+        let clock = &self.call()?.clock;
+        clock.sleep_until(clock.now().checked_add(PAUSE).unwrap_or(Timestamp::MAX)).await;
+        Ok(())
     }
 
     /// Follows one watch; none when it ended before anything was decided.

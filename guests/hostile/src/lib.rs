@@ -12,6 +12,9 @@ struct Hostile;
 
 failure_sdk::failure!(Hostile);
 
+/// More than a component's memory.
+const HUGE: usize = 1 << 30;
+
 /// More than any limit of the host, and little enough that the component can make it and a copy of it.
 const LARGE: usize = 20 << 20;
 
@@ -27,12 +30,23 @@ impl Failure for Hostile {
             "memory" => loop {
                 std::hint::black_box(vec![1_u8; 1 << 20].leak());
             },
-            "huge-string" => log::info("x".repeat(1 << 30)),
+            "huge-string" => log::info("x".repeat(HUGE)),
+            "huge-state" => return Ok(Induced::default().state(json!("x".repeat(HUGE)))),
+            "huge-checkpoint" => checkpoint::save(&"x".repeat(HUGE)).map_err(failure_sdk::Error::from)?,
+            "huge-patch" => std::mem::drop(target.merge(&json!({"data": {"a": "x".repeat(HUGE)}}))?),
+            "huge-error" => return Err(failure_sdk::Error::Other("x".repeat(HUGE))),
             "large-log" => log::info("x".repeat(LARGE)),
             "large-state" => return Ok(Induced::default().state(json!("x".repeat(LARGE)))),
             "large-error" => return Err(failure_sdk::Error::Other("x".repeat(LARGE))),
             "large-checkpoint" => case.checkpoint(&json!("x".repeat(LARGE)))?,
             "large-patch" => std::mem::drop(target.merge(&json!({"data": {"a": "x".repeat(LARGE)}}))?),
+            // Each for itself would pass.
+            "large-selection" => {
+                let text = "x".repeat(LARGE);
+                std::mem::drop(Selection::new(&text, &text).namespace(&text).list()?);
+            }
+            "says-unavailable" => return Err(failure_sdk::Error::Unavailable("so it says".to_owned())),
+            "says-cancelled" => return Err(failure_sdk::Error::Cancelled("so it says".to_owned())),
             "trap" => panic!("on purpose"),
             "calls" => loop {
                 std::hint::black_box(failure_sdk::clock::now());
@@ -61,6 +75,11 @@ impl Failure for Hostile {
             "malformed-state" => {
                 checkpoint::save("{\"half\": ").map_err(failure_sdk::Error::from)?;
                 panic!("after the malformed state");
+            }
+            "foreign-state" => {
+                case.checkpoint(&json!(["of", "another"]))?;
+                target.merge(&json!({"data": {"state": "broken"}}))?;
+                panic!("after a state that is not its own");
             }
             "good" | "trap-in-stop" => std::mem::drop(target.merge(&json!({"data": {"state": "broken"}}))?),
             "random" => return Ok(Induced::default().state(json!([failure_sdk::random::next().to_string()]))),

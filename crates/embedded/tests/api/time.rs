@@ -1,6 +1,7 @@
 //! Cluster time: where it starts, when it hurries and when it must not.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use clock::{Clock, run_until};
@@ -8,6 +9,7 @@ use embedded::{Cluster, Options};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use simulation::{Change, Controller, World, resources};
+use tokio::sync::mpsc;
 
 use crate::client::{Events, create, get, namespace, send, still};
 
@@ -19,9 +21,12 @@ fn later(clock: &dyn Clock, seconds: i64) -> Timestamp {
     clock.now().checked_add(SignedDuration::from_secs(seconds)).unwrap()
 }
 
-/// Writes a config map each second of cluster time.
-#[derive(Debug, Default)]
-struct Ticker(u32);
+/// Writes a config map each so many seconds of cluster time.
+#[derive(Debug)]
+struct Ticker {
+    every: i64,
+    ticks: u32,
+}
 
 impl Controller for Ticker {
     fn name(&self) -> &'static str {
@@ -35,15 +40,19 @@ impl Controller for Ticker {
     fn observe(&mut self, _: &mut dyn World, _: &Change) {}
 
     fn wake(&mut self, world: &mut dyn World, key: &str) {
-        self.0 += 1;
-        let map = json!({"metadata": {"name": format!("tick-{:04}", self.0), "namespace": "default"}});
+        self.ticks += 1;
+        let map = json!({"metadata": {"name": format!("tick-{:04}", self.ticks), "namespace": "default"}});
         world.create(&resources::CONFIG_MAPS, map, "ticker").unwrap();
-        world.wake_at("ticker", key.into(), world.now().checked_add(SignedDuration::from_secs(1)).unwrap());
+        world.wake_at("ticker", key.into(), world.now().checked_add(SignedDuration::from_secs(self.every)).unwrap());
     }
 }
 
+fn ticking_every(seconds: i64) -> Cluster {
+    Cluster::with_controllers(1, vec![Box::new(Ticker { every: seconds, ticks: 0 })])
+}
+
 fn ticking() -> Cluster {
-    Cluster::with_controllers(1, vec![Box::new(Ticker::default())])
+    ticking_every(1)
 }
 
 #[tokio::test]
@@ -80,6 +89,117 @@ async fn waiting_hurries_and_does_not_hurry_past_what_is_waited_for() {
     let overshoot = seen.duration_until(clock.now()).as_secs();
     assert!(overshoot <= 2, "the watcher was {overshoot} s of cluster time late");
     assert!(begin.elapsed() < Duration::from_secs(20), "60 s of cluster time took {:?}", begin.elapsed());
+}
+
+/// The names of a ticking cluster's config maps as they are made, by way of a task that has its turn late: as on a machine
+/// under load. Nothing of what is on its way is the cluster's any more, and whoever waits for it was not woken.
+async fn ticks_that_come_late(cluster: &Cluster, late: Duration) -> mpsc::Receiver<String> {
+    let (sender, mut taken) = mpsc::channel::<String>(16);
+    let (passed_on, receiver) = mpsc::channel(16);
+    let mut events =
+        Events::new(send(cluster, "GET", "/api/v1/namespaces/default/configmaps?watch=true", &[], "").await);
+    tokio::spawn(async move {
+        while let Some(event) = events.next().await {
+            let name = event["object"]["metadata"]["name"].as_str().unwrap().to_owned();
+            if name.starts_with("tick-") && sender.send(name).await.is_err() {
+                return;
+            }
+        }
+    });
+    tokio::spawn(async move {
+        while let Some(name) = taken.recv().await {
+            std::thread::sleep(late);
+            if passed_on.send(name).await.is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// Each of so many ticks is the last that has happened when it is heard of. They are minutes apart, so that no machine is so
+/// slow that time comes to the next at the pace of the wall.
+async fn assert_not_run_past(cluster: &Cluster, ticks: u32, late: Duration) {
+    let clock = cluster.clock();
+    let mut names = ticks_that_come_late(cluster, late).await;
+    let mut number = 0;
+    while number < ticks {
+        let name = run_until(&clock, Duration::from_secs(3600), names.recv()).await.unwrap().unwrap();
+        number = name["tick-".len()..].parse().unwrap();
+        let next = format!("/api/v1/namespaces/default/configmaps/tick-{:04}", number + 1);
+        assert_eq!(get(cluster, &next).await.0, 404, "time ran past {name}, which was on its way");
+    }
+}
+
+#[tokio::test]
+async fn time_does_not_run_past_work_that_has_not_had_its_turn_yet() {
+    assert_not_run_past(&ticking_every(300), 15, Duration::from_millis(30)).await;
+}
+
+/// A case on a thread and a runtime of its own, as the engine runs it.
+fn case<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> std::thread::JoinHandle<T> {
+    std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async { tokio::spawn(work).await.unwrap() })
+    })
+}
+
+/// Asks without an end, and computes in between: what an agent, its parsers and other cases' plugins do to a runtime.
+async fn never_idle(cluster: Cluster, stop: Arc<AtomicBool>) -> u64 {
+    let mut requests = 0;
+    while !stop.load(Ordering::Relaxed) {
+        assert_eq!(get(&cluster, "/api/v1/namespaces/default").await.0, 200);
+        requests += 1;
+        let begin = Instant::now();
+        while begin.elapsed() < Duration::from_micros(300) {
+            std::hint::spin_loop();
+        }
+        tokio::task::yield_now().await;
+    }
+    requests
+}
+
+#[test]
+fn a_cluster_hurries_beside_one_that_is_busy_at_wall_time() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&stop);
+    let busy = case(async move {
+        let cluster = ticking();
+        let clock = cluster.clock();
+        let _wall = clock.keep_wall_time().await;
+        let requests = never_idle(cluster, ended).await;
+        (behind_wall(&*clock), requests)
+    });
+    let hurrying = case(async {
+        let (cluster, begin) = (ticking_every(300), Instant::now());
+        let before = cluster.clock().now();
+        assert_not_run_past(&cluster, 120, Duration::from_millis(1)).await;
+        (before.duration_until(cluster.clock().now()), begin.elapsed())
+    });
+    let hurried = hurrying.join();
+    stop.store(true, Ordering::Relaxed);
+    let (behind, requests) = busy.join().unwrap();
+    let (passed, took) = hurried.unwrap();
+    assert!(passed >= SignedDuration::from_hours(9), "{passed:?}");
+    assert!(took < Duration::from_secs(60), "{passed:?} of cluster time took {took:?}");
+    assert!(behind.abs() <= 1 && requests > 0, "the other is {behind} s behind the wall after {requests} requests");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn in_a_runtime_that_is_never_idle_time_goes_on_with_the_wall() {
+    let stop = Arc::new(AtomicBool::new(false));
+    let busy = tokio::spawn(never_idle(still(), Arc::clone(&stop)));
+    let (cluster, begin) = (ticking(), Instant::now());
+    let mut names = ticks_that_come_late(&cluster, Duration::from_millis(1)).await;
+    let clock = cluster.clock();
+    for number in 1..=3 {
+        let name = run_until(&clock, Duration::from_secs(60), names.recv()).await;
+        assert_eq!(name.unwrap().unwrap(), format!("tick-{number:04}"));
+    }
+    let ended = run_until(&clock, Duration::from_secs(1), std::future::pending::<()>()).await;
+    assert!(ended.is_err() && begin.elapsed() < Duration::from_secs(30), "it took {:?}", begin.elapsed());
+    stop.store(true, Ordering::Relaxed);
+    busy.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

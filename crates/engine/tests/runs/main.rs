@@ -11,3 +11,4 @@ mod interrupted;
 mod retried;
 mod scheduled;
 mod stage;
+mod together;

@@ -29,14 +29,30 @@ async fn each_status_has_its_case() {
         (409, ErrorCase::Conflict),
         (422, ErrorCase::Invalid),
         (400, ErrorCase::Invalid),
-        (503, ErrorCase::Unavailable),
-        (429, ErrorCase::Unavailable),
         (500, ErrorCase::Other),
     ] {
         let error = refused("patch", status(code, "Reason", "message", None)).await;
         assert_eq!(error, PluginError::Failed { case, message: "message".to_owned() }, "{code}");
     }
+}
+
+#[tokio::test]
+async fn only_what_the_host_saw_is_the_clusters_fault() {
+    for code in [429, 503] {
+        let error = refused("patch", status(code, "Reason", "message", None)).await;
+        assert_eq!(error, PluginError::Unavailable { message: "message".to_owned() }, "{code}");
+    }
     assert!(refused("get", (503, "no JSON".to_owned())).await.is_host_fault());
+    for (how, case) in [("says-unavailable", ErrorCase::Unavailable), ("says-cancelled", ErrorCase::Cancelled)] {
+        let (call, _) = misbehave(how);
+        let error = load(hostile()).induce(call).await.expect_err("it says so");
+        assert!(matches!(&error, PluginError::Failed { case: said, .. } if *said == case), "{how}: {error:?}");
+        assert!(!error.is_host_fault(), "{how}");
+    }
+    let (mut call, _) = misbehave("checkpoint-then-trap");
+    call.checkpoint = std::sync::Arc::new(|_| Box::pin(std::future::ready(Err("the disk is full".to_owned()))));
+    let error = load(hostile()).induce(call).await.expect_err("its state was not kept");
+    assert_eq!(error, PluginError::Unavailable { message: "the disk is full".to_owned() });
 }
 
 #[tokio::test]

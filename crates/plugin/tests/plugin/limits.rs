@@ -80,9 +80,25 @@ async fn large_texts_are_not_kept() {
         assert_eq!(error, PluginError::Limit { name, limit }, "{how}");
         assert!(record.requests().is_empty() && record.saved().is_empty(), "{how}");
     }
+    let (call, record) = misbehave("large-selection");
+    let error = plugin.induce(call).await.expect_err("its texts together are too large").to_string();
+    assert!(error.contains("too much data"), "{error}");
+    assert!(record.requests().is_empty());
     let (call, _) = misbehave("large-error");
     let error = plugin.induce(call).await.expect_err("it gives up");
     assert!(error.to_string().len() < 5000, "a component's own words are cut");
+}
+
+/// It cannot even make them: what a component holds is limited far below.
+#[tokio::test]
+async fn texts_of_a_gigabyte_end_by_memory() {
+    let (plugin, limit) = (load_roomy(hostile()), plugin::Limits::default().memory_bytes);
+    for how in ["huge-string", "huge-state", "huge-checkpoint", "huge-patch", "huge-error"] {
+        let (call, record) = misbehave(how);
+        let error = plugin.induce(call).await.expect_err("it is too large");
+        assert_eq!(error, PluginError::Limit { name: "memory bytes", limit }, "{how}");
+        assert!(record.requests().is_empty() && record.saved().is_empty() && record.log().is_empty(), "{how}");
+    }
 }
 
 #[tokio::test]

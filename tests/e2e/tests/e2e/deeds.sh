@@ -1,6 +1,7 @@
 # What nobody may do to a cluster, tried with kubectl. Sourced by a script failure and by an agent: the same deeds, and for
 # each a line `DEED name: what was answered`, or `DONE name` when nothing stopped it.
-# $case: the namespace of the case. kubectl's own generators (the first ones) write protobuf.
+# $case: the namespace of the case. kubectl's own generators (the first ones) write protobuf; for what they cannot make
+# there is the client post-protobuf.
 
 attempt() {
     name=$1
@@ -57,6 +58,9 @@ attempt host-path-pod from "$(pod "$host_path")" kubectl create --validate=false
 attempt privileged-deployment from "$(template "$privileged")" kubectl create --validate=false --namespace "$case" -f -
 attempt host-path-deployment from "$(template "$host_path")" kubectl create --validate=false --namespace "$case" -f -
 attempt privileged-raw from "$(pod "$privileged")" raw create "/api/v1/namespaces/$case/pods"
+attempt privileged-pod-protobuf post-protobuf privileged-pod "$case"
+attempt host-path-pod-protobuf post-protobuf host-path-pod "$case"
+attempt privileged-deployment-protobuf post-protobuf privileged-deployment "$case"
 attempt privileged-patch kubectl patch deployment victim --namespace "$case" --patch "$(patch_of "$privileged")"
 attempt host-path-patch kubectl patch deployment victim --namespace "$case" --type merge --patch "$(patch_of "$host_path")"
 attempt privileged-json-patch kubectl patch deployment victim --namespace "$case" --type json --patch \

@@ -20,18 +20,26 @@ const DEEDS: &[(&str, &[&str])] = &[
     ("recursion", &["call stack exhausted", "trapped"]),
     ("memory", &["limit of memory bytes"]),
     ("huge-string", &["limit of memory bytes"]),
+    ("huge-state", &["limit of memory bytes"]),
+    ("huge-checkpoint", &["limit of memory bytes"]),
+    ("huge-patch", &["limit of memory bytes"]),
+    ("huge-error", &["limit of memory bytes"]),
     ("large-log", &["limit of log bytes"]),
     ("large-state", &["limit of bytes of saved state"]),
     ("large-checkpoint", &["limit of bytes of saved state"]),
     ("large-error", &["xxx"]),
     ("large-patch", &["limit of bytes of one request"]),
+    ("large-selection", &["too much data"]),
+    ("says-unavailable", &["so it says (unavailable)"]),
+    ("says-cancelled", &["so it says (cancelled)"]),
     ("calls", &["limit of host calls"]),
     ("log", &["limit of log bytes"]),
     ("mutations", &["limit of mutations"]),
     ("trap", &["trapped"]),
     ("create-then-trap", &["trapped"]),
     ("checkpoint-then-trap", &["trapped"]),
-    ("malformed-state", &["trapped", "not JSON"]),
+    ("malformed-state", &["trapped"]),
+    ("foreign-state", &["trapped"]),
     ("secrets", &["may not list secrets in namespace kube-system: its entry in the operator's grants file lacks"]),
     (
         "secret",
@@ -136,6 +144,20 @@ fn run_measured(sandbox: &Sandbox, max: Duration) -> (RunFolder, u64, i32) {
     (sandbox.only_run(), peak, status.code().unwrap_or(-1))
 }
 
+/// Deeds after which `stop` cannot do its work, and what it says: it is called with what was saved, whatever that is.
+const STOPPED: &[(&str, &str)] = &[("malformed-state", "EOF while parsing"), ("foreign-state", r#"["of","another"]"#)];
+
+fn assert_stopped(how: &str, case: &CaseFile) {
+    let stop = case.phases.iter().find(|phase| phase.phase == Phase::Stop).expect("it is stopped");
+    match STOPPED.iter().find(|(deed, _)| *deed == how) {
+        None => assert_eq!(stop.result, PhaseResult::Ok, "{how}: {stop:?}"),
+        Some((_, words)) => {
+            assert_eq!(stop.result, PhaseResult::Failed, "{how}: {stop:?}");
+            assert!(stop.message.as_deref().is_some_and(|message| message.contains(words)), "{how}: {stop:?}");
+        }
+    }
+}
+
 fn assert_clean(case: &CaseFile) {
     assert!(case.leaks.is_empty(), "{}: {:?}", case.id, case.leaks);
     let certify = case.phases.iter().find(|phase| phase.phase == Phase::Certify).expect("every case is certified");
@@ -159,6 +181,7 @@ fn every_hostile_failure_is_contained_and_the_run_goes_on() {
     for (n, how) in deeds.iter().enumerate() {
         let case = run.case(&format!("local--n{n}-{how}--right"));
         assert_clean(&case);
+        assert_stopped(how, &case);
         if *how == "good" {
             assert_eq!(case.outcome, Outcome::Passed, "after {}: {}", deeds[n - 1], case.message);
             continue;
@@ -255,6 +278,13 @@ const TRIED: &[(&str, &str, &str)] = &[
     ("privileged-deployment", "unsafe: [privileged-pods]", "violates PodSecurity"),
     ("host-path-deployment", "unsafe: [host-path]", "violates PodSecurity"),
     ("privileged-raw", "unsafe: [privileged-pods]", "violates PodSecurity"),
+    (
+        "privileged-pod-protobuf",
+        "unsafe: [privileged-pods]",
+        "violates PodSecurity \\\"baseline:latest\\\": privileged",
+    ),
+    ("host-path-pod-protobuf", "unsafe: [host-path]", "violates PodSecurity \\\"baseline:latest\\\": hostPath volumes"),
+    ("privileged-deployment-protobuf", "unsafe: [privileged-pods]", "violates PodSecurity"),
     ("privileged-patch", "unsafe: [privileged-pods]", "violates PodSecurity"),
     ("host-path-patch", "unsafe: [host-path]", "violates PodSecurity"),
     ("privileged-json-patch", "unsafe: [privileged-pods]", "violates PodSecurity"),
@@ -300,7 +330,11 @@ fn the_same_deeds_are_denied_to_scripts_and_agents() {
     );
     let mut run = sandbox.command();
     let folder = kubectl.parent().expect("kubectl lies in a folder").display().to_string();
-    run.env("PATH", format!("{folder}:{}", std::env::var("PATH").unwrap_or_default()));
+    let client = Path::new(env!("CARGO_BIN_EXE_post-protobuf"));
+    let tools = sandbox.path().join("tools");
+    fs::create_dir(&tools).expect("a folder");
+    fs::copy(client, tools.join("post-protobuf")).expect("the client");
+    run.env("PATH", format!("{}:{folder}:{}", tools.display(), std::env::var("PATH").unwrap_or_default()));
     let args = ["run", "m.yaml", "--agents-dir", "agents", "--grants", "grants.yaml"];
     e2e::Finished::of(run.args(args)).expect(0);
     let run = sandbox.only_run();
