@@ -25,8 +25,6 @@ use crate::scene::{Owner, Scene, SceneRequest, broken, missing_programs};
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
 
-/// Wall time for a cluster to be there.
-const LEASE: Duration = Duration::from_secs(300);
 /// Cluster time, after the agent has ended, for what it changed to become healthy, besides the window of the check.
 const SETTLE: Duration = Duration::from_secs(60);
 
@@ -82,6 +80,10 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
                 let why = format!("{} is {} after {}", leak.object, leak.what, record.id());
                 request.occupancy.quarantine(&reference.server, why);
             }
+            let Scene { cluster, .. } = scene;
+            if let Err(error) = request.provisioner.teardown(cluster).await {
+                record.say(error.to_string()).await;
+            }
             // A failure that cannot stop is unfit, and nobody is judged by it; what went wrong before it says more.
             unstoppable.filter(|_| is_verdict(end.outcome)).unwrap_or(end)
         }
@@ -100,16 +102,25 @@ pub(crate) async fn run_case(request: CaseRequest) -> CaseFile {
 async fn lease(request: &CaseRequest, record: &mut Record, logs: &Arc<CaseLogs>) -> Result<Scene, End> {
     let phase = record.begin(Phase::Lease).await;
     let name = format!("harness-{}-{:08x}", request.occupancy.label(), rand::random::<u32>());
-    let asked = ProvisionRequest { name, seed: request.seed };
-    let provision = tokio::time::timeout(LEASE, request.provisioner.provision(asked));
+    let asked = ProvisionRequest { name: name.clone(), seed: request.seed };
+    let patience = request.provisioner.patience();
+    let provision = tokio::time::timeout(patience, request.provisioner.provision(asked));
+    let provision = request.cancel.unless(provision);
     let cluster = match provision.await {
-        Ok(Ok(cluster)) => cluster,
-        Ok(Err(error)) => {
+        Some(Ok(Ok(cluster))) => cluster,
+        Some(Ok(Err(error))) => {
             record.end(phase, PhaseResult::Failed, Some(error.to_string())).await;
             return Err(End::infrastructure(error.to_string()));
         }
-        Err(_) => {
-            let message = format!("no cluster within {} s", LEASE.as_secs());
+        unended => {
+            if let Err(error) = request.provisioner.abandon(&name).await {
+                record.say(error.to_string()).await;
+            }
+            if unended.is_none() {
+                record.end(phase, PhaseResult::Failed, None).await;
+                return Err(End::interrupted());
+            }
+            let message = format!("no cluster within {} s", patience.as_secs());
             record.end(phase, PhaseResult::TimedOut, Some(message.clone())).await;
             return Err(End::infrastructure(message));
         }
