@@ -45,7 +45,7 @@ impl Kind {
         let times = KindTimes {
             create: Duration::from_secs(20),
             wait: Duration::from_secs(5),
-            ready: Duration::from_millis(700),
+            ready: Duration::from_secs(20),
             delete: Duration::from_secs(20),
             list: Duration::from_secs(20),
         };
@@ -343,7 +343,8 @@ async fn a_create_that_hangs_is_ended_with_its_tree_and_removed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_was_made_and_does_not_work_is_removed() {
-    let kind = Kind::stand_in().await;
+    let mut kind = Kind::stand_in().await;
+    kind.host.times.ready = Duration::from_millis(700);
     kind.fault("not-ready");
     let (error, name) = fails(&kind, &["created the cluster", "does not become ready", "Connection refused"]).await;
     assert!(matches!(error, ProvisionError::NotReady { .. }), "{error:?}");

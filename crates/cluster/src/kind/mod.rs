@@ -27,6 +27,9 @@ pub use host::{KindHost, KindTimes};
 
 /// Between two looks at a cluster that is not ready yet.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How often, and how far apart, a claim that is held is tried.
+const ROUNDS: u32 = 5;
+const A_MOMENT: Duration = Duration::from_millis(50);
 /// The longest name with which the names of its nodes are host names still (`clusterNameMax` in kind's create.go).
 const LONGEST: usize = 50;
 
@@ -179,8 +182,8 @@ impl KindHost {
             tracing::warn!(%error, "what earlier runs have left cannot be read");
             Vec::new()
         });
-        let left = names.into_iter().filter_map(|name| Claim::take_over(claims, &name).ok().flatten());
-        let swept = left.map(|claim| async move {
+        let left = left(claims, names).await;
+        let swept = left.into_iter().map(|claim| async move {
             claim.end_maker();
             // It is deleted where it was made, wherever this process would make one.
             let there = claim.made().map_or_else(|| self.clone(), |made| self.with_engine(made.env));
@@ -213,6 +216,29 @@ impl KindHost {
         let ours = stdout.lines().map(str::trim).filter(|name| name.starts_with(NAME_PREFIX));
         Ok(ours.filter(|name| !claimed.iter().any(|claim| claim == name)).map(str::to_owned).collect())
     }
+}
+
+/// Takes over what nobody holds. A lock may be held for a moment by nobody who counts: a child of its owner that has not
+/// become its program yet.
+async fn left(claims: &Path, mut names: Vec<String>) -> Vec<Claim> {
+    let mut left = Vec::new();
+    for round in 0..ROUNDS {
+        if round > 0 && !names.is_empty() {
+            tokio::time::sleep(A_MOMENT).await;
+        }
+        names.retain(|name| match Claim::take_over(claims, name) {
+            Ok(Some(claim)) => {
+                left.push(claim);
+                false
+            }
+            Ok(None) => true,
+            Err(error) => {
+                tracing::warn!(%error, name, "what is noted of a cluster cannot be read");
+                false
+            }
+        });
+    }
+    left
 }
 
 /// `kind delete cluster`, which is content where there is none. The claim goes with it.
