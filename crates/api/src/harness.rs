@@ -76,7 +76,7 @@ impl Harness {
     fn hidden(&self) -> Vec<PathBuf> {
         let config = &self.config;
         let folders = config.failures_dirs.iter().chain(&config.agents_dirs).chain([&config.results_dir]);
-        folders.chain(&config.grants).chain(&config.cache_dir).cloned().collect()
+        folders.chain(&config.grants).chain(&config.cache_dir).cloned().chain(cluster::claims_folder()).collect()
     }
 }
 

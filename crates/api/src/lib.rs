@@ -36,7 +36,7 @@ pub use inspect::{failures_inspect, grants_stanza};
 pub use matrices::{AgentPlan, Finding, Listing, PlannedCase, Validation};
 pub use plan::{AgentUsePlan, ClusterPlan, FailurePlan, Plan};
 pub use power::rule_in_words;
-pub use recover::{OrphanReport, Orphans, RecoverInput, RecoverReport, RecoveredCase};
+pub use recover::{LeftCluster, OrphanReport, Orphans, RecoverInput, RecoverReport, RecoveredCase};
 pub use run::{Notice, RunFinished, RunInput};
 pub use runs::{StoredCase, StoredRun, StoredRunWithCases, StoredRuns};
 pub use schema::{SCHEMAS, schema};

@@ -207,7 +207,7 @@ impl Harness {
             failures: library.ids(),
             agents: agents.ids(),
             provisioners: cluster::PROVISIONERS.iter().map(|name| (*name).to_owned()).collect(),
-            templates: Vec::new(),
+            template: Some(Arc::new(wrong_template)),
             access: self.grants()?.access_names().into_iter().map(str::to_owned).collect(),
             unusable_failures: unusable(library.problems()),
             unusable_agents: unusable(agents.problems()),
@@ -216,6 +216,12 @@ impl Harness {
             agent_serves: Some(agent_serves(agents)),
         })
     }
+}
+
+/// Asks the provisioner, which looks at the operator's own files and at no cluster.
+fn wrong_template(provisioner: &str, template: &str) -> Option<String> {
+    let source = cluster::Source { provisioner, template: Some(template), ..cluster::Source::default() };
+    cluster::provisioner(&source).err().map(|error| error.to_string())
 }
 
 fn params_check(library: Arc<Library>) -> ParamsCheck {

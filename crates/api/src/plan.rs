@@ -41,6 +41,8 @@ pub struct ClusterPlan {
     pub id: String,
     /// What makes it.
     pub provisioner: String,
+    /// What it is made from; none: the provisioner's default, or it exists.
+    pub template: Option<String>,
     /// Of an existing one.
     pub context: Option<String>,
     /// Of an existing one.
@@ -239,6 +241,7 @@ impl Found<'_> {
         ClusterPlan {
             id: self.spec.id.to_string(),
             provisioner: self.spec.provisioner.clone(),
+            template: self.spec.template.clone(),
             context: existing.map(|reference| reference.context.clone()),
             server: existing.map(|reference| reference.server.clone()),
             limits: admitted.as_ref().ok().copied().flatten().map(|grant| grant.limits.clone()).unwrap_or_default(),

@@ -1,6 +1,6 @@
 //! Putting back what a harness that was killed has left: by hand, and before each run.
 
-use cluster::{Cluster, LeaseState, ProvisionRequest, Source};
+use cluster::{Cluster, LeaseState, ProvisionRequest, Source, Swept};
 use engine::{Done, RecoverRequest, Recovered, Recovery};
 use model::exit_code;
 use serde::Serialize;
@@ -49,6 +49,18 @@ pub struct OrphanReport {
     pub left: Vec<String>,
 }
 
+/// A cluster that a process of this user made and left when it was killed.
+#[derive(Debug, Serialize)]
+pub struct LeftCluster {
+    /// Its name, as `kind get clusters` prints it.
+    pub name: String,
+    /// `removed`, `failed` (tried again by the next recovery), `unclaimed` (it has a name of ours, and nobody here has
+    /// made it; it is not touched).
+    pub result: &'static str,
+    /// Why it failed.
+    pub why: Option<String>,
+}
+
 /// What a recovery found and did.
 #[derive(Debug, Serialize)]
 pub struct RecoverReport {
@@ -56,6 +68,8 @@ pub struct RecoverReport {
     pub cases: Vec<RecoveredCase>,
     /// Runs that had no end and have one now.
     pub runs: Vec<String>,
+    /// Clusters that were made and left.
+    pub clusters: Vec<LeftCluster>,
     /// What runs have left on the clusters of the grants file that no journal here knows.
     pub orphans: Vec<OrphanReport>,
     /// 0 when nothing is left, 12 when something is.
@@ -95,8 +109,22 @@ impl From<&Recovered> for RecoveredCase {
     }
 }
 
+impl From<Swept> for LeftCluster {
+    fn from(swept: Swept) -> Self {
+        let why = swept.removed.err().map(|error| error.to_string());
+        Self { name: swept.name, result: if why.is_some() { "failed" } else { "removed" }, why }
+    }
+}
+
+impl LeftCluster {
+    fn unclaimed(name: String) -> Self {
+        Self { name, result: "unclaimed", why: None }
+    }
+}
+
 impl Harness {
-    /// Puts back what runs that were killed have left on clusters that outlived them, and ends those runs. Doing it again
+    /// Puts back what runs that were killed have left on clusters that outlived them, ends those runs, and removes the
+    /// clusters that they had made. Doing it again
     /// does no harm. `tell` hears of each case as it is done.
     ///
     /// # Errors
@@ -109,6 +137,7 @@ impl Harness {
         let mut report = RecoverReport {
             cases: Vec::new(),
             runs: Vec::new(),
+            clusters: Vec::new(),
             orphans: Vec::new(),
             exit_code: exit_code::OK,
             warnings: Vec::new(),
@@ -116,10 +145,16 @@ impl Harness {
         if let Some(store) = Store::open_existing(&self.config.results_dir)? {
             self.recover_runs(&store, input.run.as_deref(), &mut tell, &mut report).await?;
         }
+        report.clusters = cluster::sweep().await.into_iter().map(LeftCluster::from).collect();
         if input.orphans != Orphans::Ignore {
             self.orphans(&input, &mut report).await?;
+            match cluster::unclaimed().await {
+                Ok(names) => report.clusters.extend(names.into_iter().map(LeftCluster::unclaimed)),
+                Err(error) => report.warnings.push(error.to_string()),
+            }
         }
-        let dirty = report.cases.iter().any(|one| matches!(one.result, "leaked" | "failed"));
+        let dirty = report.cases.iter().any(|one| matches!(one.result, "leaked" | "failed"))
+            || report.clusters.iter().any(|one| one.result == "failed");
         if dirty || report.orphans.iter().any(|orphan| !orphan.left.is_empty()) {
             report.exit_code = exit_code::LEAK;
         }

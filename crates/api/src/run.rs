@@ -10,7 +10,7 @@ use store::{RunDir, Store, write_atomically};
 use yaml::Diagnostics;
 
 use crate::matrices::Checked;
-use crate::{ApiError, Harness, RecoverInput, RecoveredCase, StoredRunWithCases, git};
+use crate::{ApiError, Harness, LeftCluster, RecoverInput, RecoveredCase, StoredRunWithCases, git};
 
 /// What to run and how.
 #[derive(Clone, Debug, Default)]
@@ -61,6 +61,8 @@ pub enum Notice<'a> {
     Matrix(&'a Diagnostics),
     /// A case of a killed run was put back, or could not be.
     Recovered(&'a RecoveredCase),
+    /// A cluster that a killed run had made was removed, or could not be.
+    Removed(&'a LeftCluster),
 }
 
 impl Harness {
@@ -92,6 +94,7 @@ impl Harness {
             File::create(path).map_err(|error| ApiError::io("write", path, error))?;
         }
         let recovered = self.recover(RecoverInput::default(), |case| notice(Notice::Recovered(case))).await?;
+        recovered.clusters.iter().for_each(|cluster| notice(Notice::Removed(cluster)));
         let store = Store::open(&self.config.results_dir)?;
         let options = RunOptions {
             repeat: None,

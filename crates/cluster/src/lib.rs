@@ -1,9 +1,11 @@
 //! Clusters: what makes, hands out and removes them. One of the two crates that may hold the way into a real cluster
 //! (the other is `gate`). It knows nothing of failures and agents.
 
+mod claim;
 mod connect;
 mod embedded_provisioner;
 mod error;
+mod kind;
 mod kubeconfig;
 mod lease;
 #[cfg(test)]
@@ -26,12 +28,13 @@ use serde::{Deserialize, Serialize};
 pub use connect::connect;
 pub use embedded_provisioner::EmbeddedProvisioner;
 pub use error::ProvisionError;
+pub use kind::{KindHost, KindProvisioner, KindTimes};
 pub use lease::{LeaseError, LeaseState, RunLease, lease_of, lease_state, remove_lease};
 pub use orphans::{Orphan, OrphanError, Removed, orphans, remove_orphans};
 pub use stub_provisioner::StubProvisioner;
 
 /// The provisioners of this version.
-pub const PROVISIONERS: &[&str] = &["embedded", "stub"];
+pub const PROVISIONERS: &[&str] = &["embedded", "stub", "kind"];
 
 /// What a matrix says of a cluster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,11 +49,14 @@ pub struct Source<'a> {
     pub context: Option<&'a str>,
 }
 
+/// What the names of clusters begin with that outlive the process that makes them.
+pub const NAME_PREFIX: &str = "harness-";
+
 /// What is to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProvisionRequest {
-    /// Its name, unique on this machine: a DNS label of at most 48 characters that tells nothing to those who see it. One
-    /// that outlives this process is found by it again.
+    /// Its name, unique on this machine: [`NAME_PREFIX`] and more, a DNS label of at most 50 characters. Agents can see
+    /// it, so it tells nothing of what is tested.
     pub name: String,
     /// Everything random in it follows from this, as far as the provisioner decides it.
     pub seed: u64,
@@ -112,6 +118,7 @@ pub trait Provisioner: Debug + Send + Sync {
 pub fn provisioner(source: &Source<'_>) -> Result<Arc<dyn Provisioner>, ProvisionError> {
     match source.provisioner {
         "embedded" => Ok(Arc::new(EmbeddedProvisioner::for_template(source.template)?)),
+        "kind" => Ok(Arc::new(KindProvisioner::for_template(source.template, KindHost::of_process())?)),
         "stub" => Ok(Arc::new(StubProvisioner::find(source.kubeconfig, source.context)?)),
         other => Err(ProvisionError::Unknown { name: other.to_owned() }),
     }
@@ -130,7 +137,21 @@ pub struct Swept {
 /// processes that live are not touched, whatever results they write. Costs nothing where there are none; may be called
 /// again and at the same time by others.
 pub async fn sweep() -> Vec<Swept> {
-    Vec::new()
+    KindHost::of_process().sweep().await
+}
+
+/// The kind clusters with names of ours that no process of this user on this machine has made. They may be another user's
+/// or machine's, at work or not, so only a human can tell whether they may go. None where there is no `kind`.
+///
+/// # Errors
+/// `kind` does not answer.
+pub async fn unclaimed() -> Result<Vec<String>, ProvisionError> {
+    KindHost::of_process().unclaimed().await
+}
+
+/// Where the clusters that this user's processes make are written down.
+pub fn claims_folder() -> Option<PathBuf> {
+    KindHost::of_process().claims
 }
 
 /// An existing cluster, so that another process finds it again. Holds no credentials.

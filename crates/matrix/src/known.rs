@@ -10,6 +10,9 @@ use serde_json::Value;
 /// Checks the parameters of a failure: failure id and values in, parameter and message out for each that is wrong.
 pub type ParamsCheck = Arc<dyn Fn(&str, &BTreeMap<String, Value>) -> Vec<(String, String)> + Send + Sync>;
 
+/// Says what is wrong with a template: provisioner and template in; none when it can be used.
+pub type TemplateCheck = Arc<dyn Fn(&str, &str) -> Option<String> + Send + Sync>;
+
 /// Says why a failure or an agent cannot serve an objective; none when it can.
 pub type ObjectiveCheck = Arc<dyn Fn(&str, Objective) -> Option<String> + Send + Sync>;
 
@@ -22,8 +25,8 @@ pub struct Known {
     pub agents: Vec<String>,
     /// Provisioners of this version.
     pub provisioners: Vec<String>,
-    /// Templates of the embedded provisioner; empty: not checked.
-    pub templates: Vec<String>,
+    /// Checks templates; none: not checked.
+    pub template: Option<TemplateCheck>,
     /// Names that `agent_access` may have; empty: not checked.
     pub access: Vec<String>,
     /// Failures that are there but cannot be used, with the reason.

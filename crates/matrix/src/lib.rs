@@ -14,7 +14,7 @@ use serde_json::Value;
 use yaml::{Diagnostics, Source};
 
 pub use expand::{CaseSpec, Cases};
-pub use known::{Known, ObjectiveCheck, ParamsCheck};
+pub use known::{Known, ObjectiveCheck, ParamsCheck, TemplateCheck};
 pub use schema::schema;
 
 /// A matrix that can be run.
@@ -49,7 +49,7 @@ pub struct Matrix {
 pub struct ClusterSpec {
     /// Its name in case ids.
     pub id: Id,
-    /// What makes it: `embedded`; or `stub`, which takes one that is there.
+    /// What makes it: `embedded`, `kind`; or `stub`, which takes one that is there.
     pub provisioner: String,
     /// From which template; none: the provisioner's default.
     pub template: Option<String>,

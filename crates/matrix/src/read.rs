@@ -125,17 +125,18 @@ fn cluster(at: &At<'_>, known: &Known) -> Option<ClusterSpec> {
     let provisioner = fields.required("provisioner").and_then(|at| provisioner(&at, known));
     let template = fields.maybe("template", |at| {
         let template = at.nonempty()?;
-        if provisioner.as_deref() != Some("embedded")
-            || known.templates.is_empty()
-            || known.templates.contains(&template)
-        {
-            return Some(template);
+        // Where one does not belong at all is told below.
+        let made = provisioner.as_deref().filter(|provisioner| *provisioner != "stub");
+        match (made, &known.template) {
+            (Some(provisioner), Some(check)) => match check(provisioner, &template) {
+                Some(wrong) => at.error_with_help(wrong, "remove `template` for the provisioner's default"),
+                None => Some(template),
+            },
+            _ => Some(template),
         }
-        let help = did_you_mean(&template, "available", known.templates.iter().map(String::as_str)).unwrap_or_default();
-        at.error_with_help(format!("provisioner `embedded` has no template `{template}`"), help)
     });
     let misplaced: &[&str] = match provisioner.as_deref() {
-        Some("embedded") => &["kubeconfig", "context"],
+        Some("embedded" | "kind") => &["kubeconfig", "context"],
         Some("stub") => &["template"],
         _ => &[],
     };
@@ -145,7 +146,7 @@ fn cluster(at: &At<'_>, known: &Known) -> Option<ClusterSpec> {
         let (belongs, help) = if *key == "template" {
             ("clusters that are made", "an existing cluster is taken as it is")
         } else {
-            ("existing clusters (provisioner `stub`)", "an embedded cluster is made for the run")
+            ("existing clusters (provisioner `stub`)", "this one is made for the run")
         };
         place.error_with_help::<()>(format!("`{key}` goes with {belongs}"), format!("remove `{key}`; {help}"));
         fits = false;

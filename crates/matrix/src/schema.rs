@@ -47,9 +47,9 @@ struct WrittenMatrix {
 struct Cluster {
     /// Its name in case ids.
     id: Id,
-    /// What makes it: `embedded`; or `stub`, which takes one that is there.
+    /// What makes it: `embedded`, `kind`; or `stub`, which takes one that is there.
     provisioner: String,
-    /// From which template.
+    /// From which template. For `kind`: a node image `kindest/node:v…`, or the name of a configuration of the operator's.
     template: Option<String>,
     /// For existing clusters: the file; left out: where kubectl finds one. `~/` is the home directory.
     kubeconfig: Option<String>,

@@ -65,8 +65,12 @@ fn known() -> Known {
     Known {
         failures: words(&["crashloopbackoff", "oom-killed", "image-pull-error", "no-fault"]),
         agents: words(&["triage", "idle", "claude"]),
-        provisioners: words(&["embedded", "stub"]),
-        templates: words(&["single-node"]),
+        provisioners: words(&["embedded", "stub", "kind"]),
+        template: Some(Arc::new(|provisioner, template| {
+            let known =
+                matches!((provisioner, template), ("embedded", "single-node") | ("kind", "kindest/node:v1.36.0"));
+            (!known).then(|| format!("provisioner `{provisioner}` has no template `{template}`"))
+        })),
         access: words(&["read-case", "edit-case", "edit-cluster", "on-call"]),
         params: Some(Arc::new(|_, params: &BTreeMap<String, serde_json::Value>| {
             let wrong = |(name, value): (&String, &serde_json::Value)| {
@@ -143,7 +147,7 @@ fn every_mistake_is_named_at_once() {
 name: My Matrix
 clusters:
   - {id: local, provisioner: embeded}
-  - {id: local2, provisioner: kind}
+  - {id: local2, provisioner: k0rdent}
 failures:
   - oom-kiled
   - crashloopbackoff
@@ -157,7 +161,7 @@ execution: {timeout_per_test: 600, repeats: 0}
         &[
             "1:7 `My Matrix` is not an id",
             "3:30 did you mean `embedded`?",
-            "4:31 provisioner `kind` is not available in this version; available: embedded",
+            "4:31 provisioner `k0rdent` is not available in this version; available: embedded, stub, kind",
             "6:5 did you mean `oom-killed`?",
             "8:5 failure `crashloopbackoff` is here twice; it is first on line 7",
             "9:20 unknown key `parms` in a failure",
@@ -229,9 +233,18 @@ fn wrong_types_and_shapes() {
         &["2:53 `template` goes with clusters that are made", "2:67 must not be empty"],
     );
     assert_errors(
-        "name: m\nclusters: [{id: a, provisioner: kind}]\nfailures: [oom-killed]\nagents: [triage]\n",
-        &["2:33 provisioner `kind` is not available in this version; available: embedded, stub"],
+        "name: m\nclusters: [{id: a, provisioner: k0rdent}]\nfailures: [oom-killed]\nagents: [triage]\n",
+        &["2:33 provisioner `k0rdent` is not available in this version; available: embedded, stub, kind"],
     );
+    assert_errors(
+        "name: m\nclusters: [{id: a, provisioner: kind, kubeconfig: x, template: /etc/kind.yaml}]\nfailures: [oom-killed]\nagents: [triage]\n",
+        &["2:51 goes with existing clusters", "2:64 provisioner `kind` has no template `/etc/kind.yaml`"],
+    );
+    let fits = OLD_FORM.replace(
+        "    provisioner: embedded\n    template: single-node\n",
+        "    provisioner: kind\n    template: kindest/node:v1.36.0\n",
+    );
+    assert_eq!(parse(&fits).expect("valid").clusters[0].template.as_deref(), Some("kindest/node:v1.36.0"));
 }
 
 #[test]

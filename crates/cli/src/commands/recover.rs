@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use api::{Harness, OrphanReport, Orphans, RecoverInput, RecoverReport, RecoveredCase};
+use api::{Harness, LeftCluster, OrphanReport, Orphans, RecoverInput, RecoverReport, RecoveredCase};
+
+use report::printable;
 
 use super::{runtime, show};
 use crate::args::{Format, Recover};
@@ -43,11 +45,25 @@ pub(super) fn line(case: &RecoveredCase) -> String {
     out
 }
 
+/// One cluster in a line.
+pub(super) fn cluster_line(cluster: &LeftCluster) -> String {
+    let name = printable(&cluster.name);
+    match (cluster.result, &cluster.why) {
+        ("removed", _) => format!("kind cluster {name} was left by a run that was killed, and is removed\n"),
+        ("unclaimed", _) => format!(
+            "kind cluster {name} was not made by you on this machine, and was left alone; if no run needs it: kind delete \
+             cluster --name {name}\n"
+        ),
+        (_, why) => printable(why.as_deref().unwrap_or("a cluster is left")) + "\n",
+    }
+}
+
 fn human(report: &RecoverReport) -> String {
     let mut out: String = report.cases.iter().map(line).collect();
     for run in &report.runs {
         let _ = writeln!(out, "run {run} had no end: what it had begun and not judged is interrupted");
     }
+    out.extend(report.clusters.iter().map(cluster_line));
     for orphan in &report.orphans {
         let OrphanReport { cluster, label, lease, objects, removed, left } = orphan;
         let untouched = removed.is_empty() && left.is_empty();

@@ -38,6 +38,7 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
             Notice::Matrix(warnings) if !terminal.quiet => diagnostics(warnings, terminal),
             Notice::Matrix(_) => {}
             Notice::Recovered(case) => terminal.say(super::recover::line(case).trim_end()),
+            Notice::Removed(cluster) => terminal.say(super::recover::cluster_line(cluster).trim_end()),
         };
         Ok::<RunFinished, Problem>(harness.run(input, notice, listeners, cancel).await?)
     })?;
@@ -80,12 +81,19 @@ fn dry_run(plan: &Plan) -> String {
     out
 }
 
+/// The program `kind` is run, and it runs containers.
+fn made_for_the_run(cluster: &ClusterPlan) -> String {
+    let from = cluster.template.as_deref().map(|template| format!(", from {}", one_line(template))).unwrap_or_default();
+    let by = if cluster.provisioner == "kind" { ", by the program kind on this machine" } else { "" };
+    format!("  {}: made for the run ({}{from}){by}\n", cluster.id, cluster.provisioner)
+}
+
 fn in_words(cluster: &ClusterPlan) -> String {
     let mut out = match (&cluster.context, &cluster.server) {
         (Some(context), Some(server)) => {
             format!("  {}: exists already, {} (context {})\n", cluster.id, one_line(server), one_line(context))
         }
-        _ => format!("  {}: made for the run ({})\n", cluster.id, cluster.provisioner),
+        _ => made_for_the_run(cluster),
     };
     if !cluster.limits.is_empty() {
         let limits: Vec<String> = cluster.limits.iter().map(|(what, most)| format!("{what} {most}")).collect();

@@ -8,8 +8,13 @@ const WRONG: &[(&str, &str, &[&str])] = &[
     ("an unknown agent", "agents: [triag]", &["m.yaml:4:", "triag", "`triage`"]),
     (
         "a provisioner of a later version",
-        "clusters: [{id: local, provisioner: kind}]",
-        &["m.yaml:2:", "kind", "embedded"],
+        "clusters: [{id: local, provisioner: k0rdent}]",
+        &["m.yaml:2:", "k0rdent", "embedded, stub, kind"],
+    ),
+    (
+        "a kind cluster from a file that somebody names",
+        "clusters: [{id: local, provisioner: kind, template: /etc/passwd}]",
+        &["m.yaml:2:", "`/etc/passwd`", "kindest/node:v1.36.0"],
     ),
     ("an unknown provisioner", "clusters: [{id: local, provisioner: embeded}]", &["m.yaml:2:", "`embedded`"]),
     ("an unknown key", "objektive: both", &["m.yaml:5:1:", "objektive", "`objective`"]),

@@ -9,6 +9,7 @@ mod grants;
 mod hostile;
 mod interrupt;
 mod kills;
+mod kind;
 mod kubectl_breadth;
 mod kubectl_crash;
 mod leak_of_truth;
