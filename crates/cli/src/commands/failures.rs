@@ -1,4 +1,4 @@
-//! `failures list|show|inspect|new|build|run`
+//! `failures list|show|inspect|new|build|test|run`
 
 use std::fmt::Write;
 use std::path::Path;
@@ -38,6 +38,7 @@ pub(crate) fn run(harness: &Harness, command: Failures, terminal: Terminal) -> R
             let tell = |line: &str| terminal.say(line);
             show(&harness.failures_build(&dir, tell)?, output, |built| format!("{}\n", built.file.display()))
         }
+        Failures::Test(args) => super::fitness::test(harness, args, terminal),
         Failures::Run(args) => hold(harness, args, terminal),
     }
 }
