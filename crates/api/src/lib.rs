@@ -28,7 +28,8 @@ pub use catalog::{Capabilities, Inspection, Problem};
 pub use cluster::{RunningCluster, cluster_up};
 pub use config::{Config, Overrides};
 pub use engine::{
-    Cancel, Canceller, Fitness, FitnessCheck, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener, Proof, ProvedOn, Stage,
+    Cancel, Canceller, Fitness, FitnessCheck, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener, Proof, ProvedOn,
+    Stage,
 };
 pub use error::ApiError;
 pub use executor::agent::Given;

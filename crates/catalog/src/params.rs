@@ -96,6 +96,12 @@ impl ParamsSchema {
         self.schema.properties().map(|(name, _)| name)
     }
 
+    /// The parameters that a seed chooses, with what it chooses from.
+    pub fn choices(&self) -> impl Iterator<Item = (&str, &[Value])> {
+        let all = self.schema.properties().map(|(name, property)| (name, property.from_seed.as_slice()));
+        all.filter(|(_, choices)| !choices.is_empty())
+    }
+
     /// The schema as it is written.
     pub fn as_json(&self) -> &Value {
         &self.written

@@ -19,6 +19,7 @@ use crate::groups::{Complete, Groups};
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::record::{End, Identity, Record};
+use crate::run::case_seed;
 use crate::schedule::{Lane, Limits, Schedule, Waiting};
 use crate::{Cancel, EngineError, RunRequest, Selection};
 

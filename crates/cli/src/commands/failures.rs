@@ -101,6 +101,9 @@ pub(super) fn blast_radius(blast: &BlastRadius) -> String {
     };
     list("Objects", &with_more(&blast.objects), "none");
     list("Images", &with_more(&blast.images), "none");
+    if !blast.from_seed.is_empty() {
+        list("Chosen anew in each case; above stand the defaults", &blast.from_seed, "nothing");
+    }
     list("Runs on this machine", &blast.on_this_machine, "nothing: its code has no files, programs or network");
     if blast.exclusive {
         let _ = writeln!(out, "It changes the cluster for everybody on it, and shares it with no other case.");

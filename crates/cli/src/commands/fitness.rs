@@ -15,9 +15,8 @@ pub(super) fn test(harness: &Harness, args: args::FailuresTest, terminal: Termin
     let args::FailuresTest { ids, kubeconfig, context, seed, output, .. } = args;
     let runtime = runtime()?;
     let (canceller, cancel) = Cancel::new();
-    runtime.block_on(async {
-        interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command()))
-    })?;
+    runtime
+        .block_on(async { interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command())) })?;
     let tell = |one: &FailureTested| {
         let fitness = &one.fitness;
         let seconds = fitness.duration_ms as f64 / 1000.0;
