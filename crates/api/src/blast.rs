@@ -23,6 +23,8 @@ pub struct BlastRadius {
     pub images: Vec<String>,
     /// Whether objects and images are all there are: what code and scripts make is told by no file.
     pub complete: bool,
+    /// Parameters that the seed of each case chooses, with what it chooses from; elsewhere their defaults stand.
+    pub from_seed: Vec<String>,
     /// Scripts and programs that run on this machine.
     pub on_this_machine: Vec<String>,
     /// It changes the cluster for everybody on it.
@@ -66,10 +68,20 @@ impl BlastRadius {
             objects,
             images: images.into_iter().collect(),
             complete: matches!(failure.implementation, Implementation::Steps) && resolved.is_some(),
+            from_seed: from_seed(failure, params),
             on_this_machine: on_this_machine(failure),
             exclusive: metadata.exclusive,
         }
     }
+}
+
+/// `app: checkout, billing, orders` for each parameter that is not given.
+fn from_seed(failure: &Failure, params: &BTreeMap<String, Value>) -> Vec<String> {
+    let word = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let choices = failure.metadata.params.choices().filter(|(name, _)| !params.contains_key(*name));
+    choices
+        .map(|(name, values)| format!("{name}: {}", values.iter().map(word).collect::<Vec<_>>().join(", ")))
+        .collect()
 }
 
 /// What a failure needs to be granted: what it declares, and the word for a script that came from somebody else.

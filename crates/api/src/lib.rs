@@ -8,6 +8,7 @@ mod cluster;
 mod config;
 mod error;
 mod failures;
+mod fitness;
 mod git;
 mod harness;
 mod inspect;
@@ -26,11 +27,15 @@ pub use blast::{BlastRadius, NotGranted};
 pub use catalog::{Capabilities, Inspection, Problem};
 pub use cluster::{RunningCluster, cluster_up};
 pub use config::{Config, Overrides};
-pub use engine::{Cancel, Canceller, HOST_ONLY, Held, Interrupt, Listener, Stage};
+pub use engine::{
+    Cancel, Canceller, Fitness, FitnessCheck, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener, Proof, ProvedOn,
+    Stage,
+};
 pub use error::ApiError;
 pub use executor::agent::Given;
 pub use executor::{Sandbox, arguments, hide_arguments, sandbox_available, stage};
 pub use failures::{FailureDetails, FailureEntry, FailureList, FailureRun};
+pub use fitness::{FailureTested, FailuresTest};
 pub use harness::Harness;
 pub use inspect::{failures_inspect, grants_stanza};
 pub use matrices::{AgentPlan, Finding, Listing, PlannedCase, Validation};

@@ -3,6 +3,7 @@
 
 mod clusters;
 mod expansion;
+mod floor;
 mod gated;
 mod journal;
 mod measure;
@@ -15,13 +16,14 @@ use measure::Measured;
 
 type Benchmark = fn(&tokio::runtime::Runtime) -> Result<Vec<Measured>, String>;
 
-const ALL: [(&str, Benchmark); 6] = [
+const ALL: [(&str, Benchmark); 7] = [
     ("plugins", plugins::measure),
     ("clusters", clusters::measure),
     ("expansion", expansion::measure),
     ("gate", gated::measure),
     ("journal", journal::measure),
     ("processes", processes::measure),
+    ("floor", floor::measure),
 ];
 
 fn main() -> ExitCode {

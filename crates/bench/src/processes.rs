@@ -52,7 +52,7 @@ fn run(program: &Path, folder: &Path, args: &[&str], codes: &[i32]) -> Result<()
     ))
 }
 
-fn beside_us(name: &str) -> Result<PathBuf, String> {
+pub(crate) fn beside_us(name: &str) -> Result<PathBuf, String> {
     let own = env::current_exe().map_err(|error| error.to_string())?;
     let program = own.with_file_name(name);
     if program.exists() { Ok(program) } else { Err(format!("{} is not there: build it first", program.display())) }

@@ -8,7 +8,12 @@ use catalog::Implementation;
 fn every_failure_reads_and_resolves() {
     let failures = builtin::failures();
     let ids: Vec<&str> = failures.iter().map(|failure| failure.id().as_str()).collect();
-    assert_eq!(ids, ["crashloopbackoff", "crashloopbackoff-script", "image-pull-error", "no-fault", "oom-killed"]);
+    assert!(ids.len() >= 30 && ids.is_sorted(), "{ids:?}");
+    for known in ["crashloopbackoff", "crashloopbackoff-script", "image-pull-error", "no-fault", "oom-killed"] {
+        assert!(ids.contains(&known), "{known}");
+    }
+    let coded = |failure: &&catalog::Failure| matches!(failure.implementation, Implementation::Component(_));
+    assert!(failures.iter().filter(coded).count() >= 8);
     for failure in &failures {
         let id = failure.id();
         assert!(failure.missing_files().is_empty(), "{id} lacks {:?}", failure.missing_files());
@@ -16,7 +21,32 @@ fn every_failure_reads_and_resolves() {
         assert!(resolved.workload.len() >= 2, "{id} has neighbours that stay healthy");
         assert!(!resolved.to_json().to_string().contains("$("), "{id} leaves something unreplaced");
         assert!(!failure.metadata.health.is_empty(), "{id} says what healthy means");
-        assert!(failure.metadata.reference_fix.is_empty() == failure.metadata.ground_truth_is_none(), "{id}");
+        // What no access of an agent can repair serves only `objective: diagnose`.
+        let repaired = !failure.metadata.reference_fix.is_empty();
+        let beyond = failure.metadata.capabilities.unsafe_.iter().any(|word| word == "webhooks" || word == "rbac");
+        assert!(repaired != (failure.metadata.ground_truth_is_none() || beyond), "{id}");
+    }
+}
+
+#[test]
+fn the_seed_chooses_names_and_no_two_are_the_same() {
+    for failure in builtin::failures() {
+        let (id, params) = (failure.id().clone(), &failure.metadata.params);
+        let chosen = |seed| params.seeded(&BTreeMap::new(), seed);
+        let differ = (1..20).any(|seed| chosen(seed) != chosen(0));
+        assert!(differ || failure.implementation.as_str() == "script", "{id}: no seed changes anything");
+        for seed in 0..20 {
+            assert_eq!(chosen(seed), chosen(seed));
+            let resolved = failure.resolve(&chosen(seed), "c-1").unwrap_or_else(|error| panic!("{id}: {error}"));
+            let name = |object: &serde_json::Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
+            let mut names: Vec<String> = resolved.workload.iter().map(name).collect();
+            names.sort();
+            let all = names.len();
+            names.dedup();
+            assert_eq!(names.len(), all, "{id} with seed {seed}: {names:?}");
+        }
+        let given = BTreeMap::from([("app".to_owned(), "zebra".into())]);
+        assert_eq!(params.seeded(&given, 7)["app"], "zebra", "{id}: what is given stays");
     }
 }
 

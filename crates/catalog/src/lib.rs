@@ -27,7 +27,7 @@ pub use check::{Health, Quantifier, Select, Symptom};
 pub use failure::{Failure, Implementation, Origin};
 pub use ground_truth::GroundTruth;
 pub use library::{Library, Problem};
-pub use metadata::{Metadata, Prerequisite, Workload, WrongFix};
+pub use metadata::{Metadata, Prerequisite, RepairAccess, Workload, WrongFix};
 pub use object_ref::{CLUSTER_SCOPED_KINDS, ObjectRef};
 pub use packed::{InspectError, Inspection, inspect};
 pub use params::{ParamProblem, ParamsSchema};

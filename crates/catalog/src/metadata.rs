@@ -68,9 +68,36 @@ pub struct Metadata {
     /// A repair that must pass; without it the failure serves only `objective: diagnose`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub reference_fix: Vec<Step>,
+    /// The least access that an agent needs for a repair.
+    #[serde(default, skip_serializing_if = "RepairAccess::is_default")]
+    pub repair_access: RepairAccess,
     /// Repairs that must not pass.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wrong_fixes: Vec<WrongFix>,
+}
+
+/// The least access that an agent needs to repair a failure, by the names that `agent_access` of a matrix has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum RepairAccess {
+    /// What is ordinary in the namespace of the case.
+    #[default]
+    EditCase,
+    /// Nodes, volumes, classes, other namespaces.
+    EditCluster,
+}
+
+impl RepairAccess {
+    pub(crate) const WORDS: &[(&str, Self)] = &[("edit-case", Self::EditCase), ("edit-cluster", Self::EditCluster)];
+
+    /// The name that matrices use.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS[self as usize].0
+    }
+
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Something that must be there before a failure can be run.

@@ -42,7 +42,7 @@ pub struct ObjectRef {
     pub api_version: String,
     /// `Deployment`.
     pub kind: String,
-    /// The name, or `$(params.x)`.
+    /// The name, or `$(params.x)`. In a ground truth `*` means any object of the kind, where a failure takes what it finds.
     pub name: String,
     /// Omitted: that of the case. After resolving it is there, but for kinds that live in no namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use yaml::{At, did_you_mean};
 
 use schema::Schema;
@@ -95,6 +96,12 @@ impl ParamsSchema {
         self.schema.properties().map(|(name, _)| name)
     }
 
+    /// The parameters that a seed chooses, with what it chooses from.
+    pub fn choices(&self) -> impl Iterator<Item = (&str, &[Value])> {
+        let all = self.schema.properties().map(|(name, property)| (name, property.from_seed.as_slice()));
+        all.filter(|(_, choices)| !choices.is_empty())
+    }
+
     /// The schema as it is written.
     pub fn as_json(&self) -> &Value {
         &self.written
@@ -107,6 +114,28 @@ impl ParamsSchema {
             return Value::String(text.to_owned());
         }
         serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+    }
+
+    /// What is given, and for the parameters with a `from_seed` that are not given, the choice of the seed: so that names
+    /// differ from case to case and no answer can be learned by heart. No two of them get the same value as long as
+    /// there are others left.
+    pub fn seeded(&self, given: &BTreeMap<String, Value>, seed: u64) -> BTreeMap<String, Value> {
+        let mut values = given.clone();
+        for (name, property) in self.schema.properties() {
+            if values.contains_key(name) || property.from_seed.is_empty() {
+                continue;
+            }
+            let digest = Sha256::new().chain_update(seed.to_le_bytes()).chain_update(name.as_bytes()).finalize();
+            let number = digest.iter().take(4).fold(0_usize, |number, byte| (number << 8) | usize::from(*byte));
+            let choices = &property.from_seed;
+            let first = number % choices.len();
+            let in_turn = || choices[first..].iter().chain(&choices[..first]);
+            let free = in_turn().find(|choice| !values.values().any(|taken| taken == *choice));
+            if let Some(value) = free.or_else(|| in_turn().next()) {
+                values.insert(name.to_owned(), value.clone());
+            }
+        }
+        values
     }
 
     /// The values of all parameters: those given, checked, and the defaults of the others.

@@ -136,7 +136,10 @@ impl Command {
     pub(crate) fn runs_others(&self) -> bool {
         matches!(
             self,
-            Self::Run(_) | Self::Recover(_) | Self::Failures(Failures::Run(_)) | Self::Agents(Agents::Test { .. })
+            Self::Run(_)
+                | Self::Recover(_)
+                | Self::Failures(Failures::Run(_) | Failures::Test(_))
+                | Self::Agents(Agents::Test { .. })
         )
     }
 }
@@ -263,6 +266,12 @@ pub(crate) enum Failures {
         #[command(flatten)]
         output: Output,
     },
+    /// Prove that failures are fit to judge with: they take hold, only a repair passes, nothing is left
+    ///
+    /// On embedded clusters, several side by side; on an existing one, one after another. Every check that fails ends in an
+    /// instruction: which line of metadata.yaml to change.
+    #[command(after_help = TEST_HELP)]
+    Test(FailuresTest),
     /// Break a cluster with one failure, hold it broken, put it back; an embedded one where none is named
     Run(FailuresRun),
 }
@@ -272,9 +281,39 @@ impl Failures {
     pub(crate) fn grants(&self) -> Option<PathBuf> {
         match self {
             Self::Run(run) => run.grants.clone(),
+            Self::Test(test) => test.grants.clone(),
             _ => None,
         }
     }
+}
+
+const TEST_HELP: &str = "\
+Exit codes:
+  0          every failure is fit
+  1          an input is invalid; nothing was tested
+  10         a failure is unfit
+  11         none is unfit, but one could not be tested here
+  12         a cluster could not be put back
+  130, 143   interrupted by SIGINT, SIGTERM";
+
+#[derive(Args, Debug)]
+pub(crate) struct FailuresTest {
+    /// Their ids [default: all that there are]
+    pub(crate) ids: Vec<String>,
+    /// Test them on this existing cluster instead; the grants file must name it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<String>,
+    /// The context of the existing cluster [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The operator's grants, instead of what the configuration says
+    #[arg(long, value_name = "FILE")]
+    pub(crate) grants: Option<PathBuf>,
+    /// What everything random follows from, to see the same again
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Args, Debug)]

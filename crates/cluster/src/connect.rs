@@ -39,6 +39,7 @@ pub async fn connect(reference: &ClusterRef) -> Result<Cluster, ProvisionError> 
         reference: Some(reference.clone()),
         disposable: false,
         address,
+        freeze: None,
         _owned: None,
     })
 }

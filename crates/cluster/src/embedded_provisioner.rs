@@ -55,7 +55,7 @@ impl Provisioner for EmbeddedProvisioner {
             let ProvisionRequest { name, seed } = request;
             let cluster = embedded::Cluster::start(Options { seed, ..Options::default() });
             let clock: Arc<dyn Clock> = cluster.clock();
-            let server = cluster.clone();
+            let (server, frozen) = (cluster.clone(), cluster.clone());
             let service = tower::service_fn(move |request: http::Request<kube::client::Body>| {
                 let server = server.clone();
                 async move { Ok::<_, BoxError>(server.handle(request, Identity::admin()).await) }
@@ -69,6 +69,7 @@ impl Provisioner for EmbeddedProvisioner {
                 name,
                 reference: None,
                 disposable: true,
+                freeze: Some(Arc::new(move || frozen.freeze())),
                 _owned: Some(Box::new(cluster)),
             })
         }

@@ -166,6 +166,9 @@ pub struct ClusterRef {
     pub server: String,
 }
 
+/// Stops what makes the objects of a cluster behave: controllers, scheduler, nodes.
+pub type Freeze = Arc<dyn Fn() + Send + Sync>;
+
 /// A cluster that is up. An embedded one ends when it is dropped; others go by [`Provisioner::teardown`].
 pub struct Cluster {
     /// What kind it is.
@@ -183,6 +186,8 @@ pub struct Cluster {
     pub reference: Option<ClusterRef>,
     /// Whether it was made for us and goes with us. Others must be put back.
     pub disposable: bool,
+    /// Stops everything that makes objects behave, for good; none where nobody can.
+    pub freeze: Option<Freeze>,
     /// For messages.
     address: Address,
     /// Held for its Drop.

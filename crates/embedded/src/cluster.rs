@@ -152,6 +152,12 @@ impl Cluster {
         }
     }
 
+    /// Stops everything that makes objects behave: controllers, scheduler, nodes. The API server goes on, with what belongs
+    /// to it alone. There is no way back.
+    pub fn freeze(&self) {
+        self.shared.lock().freeze();
+    }
+
     /// The cluster's time.
     pub fn clock(&self) -> Arc<dyn clock::Clock> {
         Arc::new(ClusterClock::new(Arc::clone(&self.shared)))

@@ -72,6 +72,13 @@ impl State {
         self.settle();
     }
 
+    /// From now on only the API machinery works: no controller, scheduler or node makes objects behave.
+    pub(crate) fn freeze(&mut self) {
+        self.settle();
+        let machinery: Vec<&str> = crate::machinery::controllers().iter().map(|one| one.name()).collect();
+        self.controllers.retain(|controller| machinery.contains(&controller.name()));
+    }
+
     /// Nothing happens any more: whoever still waits is let go.
     pub(crate) fn end(&mut self) {
         self.ended = true;

@@ -295,7 +295,12 @@ async fn judge(
 }
 
 /// Whether health holds after the agent, over the windows of the checks; asked only where it is part of the objective.
-async fn mitigation(objective: Objective, scene: &Scene, watches: &mut Watches, touched: bool) -> Mitigation {
+pub(crate) async fn mitigation(
+    objective: Objective,
+    scene: &Scene,
+    watches: &mut Watches,
+    touched: bool,
+) -> Mitigation {
     if objective == Objective::Diagnose {
         return Mitigation::NotAsked;
     }

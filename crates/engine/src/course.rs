@@ -19,6 +19,7 @@ use crate::groups::{Complete, Groups};
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::record::{End, Identity, Record};
+use crate::run::case_seed;
 use crate::schedule::{Lane, Limits, Schedule, Waiting};
 use crate::{Cancel, EngineError, RunRequest, Selection};
 
@@ -206,6 +207,11 @@ impl Course {
         Ok(())
     }
 
+    /// The same for every agent and cluster, so that all of them are given the same names.
+    fn scenario_seed(&self, spec: &CaseSpec<'_>) -> u64 {
+        case_seed(self.seed, &format!("{}.r{}", spec.failure.name, spec.repeat), 1)
+    }
+
     fn case_request(&self, lane: usize, spec: &CaseSpec<'_>) -> Result<CaseRequest, EngineError> {
         let (failure, preset, provisioner) = self.cast.of_case(spec)?;
         let matrix = &self.request.matrix;
@@ -222,7 +228,7 @@ impl Course {
             },
             setting: self.request.setting.clone(),
             failure: failure.clone(),
-            params: spec.failure.params.clone(),
+            params: failure.metadata.params.seeded(&spec.failure.params, self.scenario_seed(spec)),
             preset: preset.clone(),
             args: spec.agent.args.clone(),
             objective: matrix.objective,

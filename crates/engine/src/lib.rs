@@ -12,6 +12,7 @@ mod claims;
 mod course;
 mod dispatcher;
 mod dossier;
+mod fitness;
 mod groups;
 mod keeping;
 mod logs;
@@ -33,6 +34,9 @@ mod watches;
 pub use agent::GIVEN;
 pub use cancel::{Cancel, Canceller, HOST_ONLY, IN_ORDER, Interrupt, Stage};
 pub use dispatcher::RecordError;
+pub use fitness::{
+    Fitness, FitnessCheck, FitnessRequest, Proof, ProvedOn, Verdict as FitnessVerdict, granting_declared, prove,
+};
 pub use keeping::Journals;
 pub use recover::{Done, RecoverRequest, Recovered, Recovery, recover};
 pub use request::{Listener, Plugins, RunOptions, RunRequest, Setting};

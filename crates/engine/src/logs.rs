@@ -24,6 +24,8 @@ pub(crate) struct CaseLogs {
     gate: Mutex<Option<BufWriter<File>>>,
     failure: Mutex<Option<BufWriter<File>>>,
     agent: Mutex<(GateCounts, Vec<GateRecord>)>,
+    /// Allowed requests of a component or script; kept only where somebody asks for them.
+    used: Option<Mutex<Vec<GateRecord>>>,
     denied: Mutex<Vec<DeniedRequest>>,
     unseen: AtomicU64,
 }
@@ -39,6 +41,7 @@ impl CaseLogs {
             gate: file("gate.jsonl")?,
             failure: file("failure.log")?,
             agent: Mutex::default(),
+            used: None,
             denied: Mutex::default(),
             unseen: AtomicU64::new(0),
         })
@@ -66,9 +69,21 @@ impl CaseLogs {
             gate: Mutex::default(),
             failure: Mutex::default(),
             agent: Mutex::default(),
+            used: None,
             denied: Mutex::default(),
             unseen: AtomicU64::new(0),
         }
+    }
+
+    /// The same, but that what the failure asks of the cluster is kept in memory.
+    pub(crate) fn of_a_proof(case: CaseId) -> Self {
+        Self { used: Some(Mutex::default()), ..Self::nowhere(case) }
+    }
+
+    /// What the failure asked of the cluster and was allowed, where that is kept.
+    pub(crate) fn used(&self) -> Vec<GateRecord> {
+        let used = self.used.as_ref().map(|used| used.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        used.unwrap_or_default()
     }
 
     /// A request that went through the gate.
@@ -77,6 +92,15 @@ impl CaseLogs {
         if record.decision == Decision::Denied {
             let mut denied = self.denied.lock().unwrap_or_else(PoisonError::into_inner);
             note_denial(&mut denied, &record);
+        }
+        if let Some(used) = &self.used
+            && matches!(record.party, Party::Plugin | Party::Script)
+            && record.decision == Decision::Allowed
+        {
+            let mut used = used.lock().unwrap_or_else(PoisonError::into_inner);
+            if used.len() < KEPT_REQUESTS {
+                used.push(record.clone());
+            }
         }
         if record.party == Party::Agent {
             let mut agent = self.agent.lock().unwrap_or_else(PoisonError::into_inner);

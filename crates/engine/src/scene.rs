@@ -323,9 +323,14 @@ impl Scene {
         Ok(induced.agent_time)
     }
 
+    /// Cluster time that a failure has for showing itself.
+    pub(crate) fn witness_time(&self) -> Duration {
+        (self.failure.metadata.expected_duration * 3).max(WITNESS_AT_LEAST)
+    }
+
     /// Waits until the failure has shown itself.
     pub(crate) async fn witness(&self, watches: &mut Watches) -> Result<Witness, End> {
-        let max = (self.failure.metadata.expected_duration * 3).max(WITNESS_AT_LEAST);
+        let max = self.witness_time();
         let seen = watches.pump_until(max, |observer, _| observer.witnessed()).await;
         let witness = self.testimony(&watches.observer);
         match seen {

@@ -82,58 +82,90 @@ pub async fn hold(
     mut tell: impl FnMut(Held) + Send,
     release: impl Future<Output = ()> + Send,
 ) -> Result<(), SingleError> {
-    if let Some(missing) = missing_programs(&request.failure) {
-        return Err(End::skipped(missing).into());
-    }
-    let name = format!("hold-{:08x}", rand::random::<u32>());
-    let asked = ProvisionRequest { name: format!("harness-{name}"), seed: request.seed };
-    let cluster = request.provisioner.provision(asked).await;
-    let cluster = cluster.map_err(|error| End::infrastructure(error.to_string()))?;
-    let agent: Id = "hand".parse().map_err(|_| End::infrastructure("no id"))?;
-    let case = CaseId::new(&request.cluster, request.failure.id(), &agent, 1);
-    let occupancy = Occupancy::of_run(&name);
-    occupancy.occupy(&cluster).await?;
-    let locked = match &cluster.reference {
-        None => None,
-        Some(_) => Some(Locked::at(request.setting.journals.results().join(&name)).map_err(End::infrastructure)?),
-    };
-    let opened = Scene::open(SceneRequest {
-        owner: Owner {
-            identity: None,
-            case: case.to_string(),
-            run: name,
-            run_dir: locked.as_ref().map(|locked| locked.dir.clone()).unwrap_or_default(),
-            label: occupancy.label().to_owned(),
-        },
-        setting: request.setting,
-        failure: request.failure,
-        params: request.params,
-        cluster: Arc::new(cluster),
-        cluster_name: request.cluster.to_string(),
-        seed: request.seed,
-        logs: Arc::new(CaseLogs::nowhere(case)),
-        cancel: request.cancel.clone(),
-    })
-    .await;
-    let held = match opened {
-        Err(end) => Err(end),
-        Ok(scene) => Ok(hold_open(scene, request.cancel, &mut tell, release).await?),
-    };
-    for problem in occupancy.release().await {
+    let cancel = request.cancel.clone();
+    let case = case_of(&request)?;
+    let mut leased = Leased::open(request, Arc::new(CaseLogs::nowhere(case))).await?;
+    let held = hold_open(&mut leased.scene, cancel, &mut tell, release).await;
+    for problem in leased.give_back().await {
         tell(Held::Remark(problem));
     }
-    drop(locked);
     Ok(held?)
 }
 
+/// The id of a case that is nobody's.
+pub(crate) fn case_of(request: &SingleRequest) -> Result<CaseId, End> {
+    let agent: Id = "hand".parse().map_err(|_| End::infrastructure("no id"))?;
+    Ok(CaseId::new(&request.cluster, request.failure.id(), &agent, 1))
+}
+
+/// A scene of one failure by itself, with what holds its cluster.
+pub(crate) struct Leased {
+    pub(crate) scene: Scene,
+    occupancy: Occupancy,
+    locked: Option<Locked>,
+}
+
+impl Leased {
+    /// Takes the cluster and sets the scene up; parameters that are not given are the seed's choice.
+    pub(crate) async fn open(request: SingleRequest, logs: Arc<CaseLogs>) -> Result<Self, End> {
+        if let Some(missing) = missing_programs(&request.failure) {
+            return Err(End::skipped(missing));
+        }
+        let case = case_of(&request)?;
+        let name = format!("hold-{:08x}", rand::random::<u32>());
+        let asked = ProvisionRequest { name: format!("harness-{name}"), seed: request.seed };
+        let cluster = request.provisioner.provision(asked).await;
+        let cluster = cluster.map_err(|error| End::infrastructure(error.to_string()))?;
+        let occupancy = Occupancy::of_run(&name);
+        occupancy.occupy(&cluster).await?;
+        let locked = match &cluster.reference {
+            None => None,
+            Some(_) => Some(Locked::at(request.setting.journals.results().join(&name)).map_err(End::infrastructure)?),
+        };
+        let opened = Scene::open(SceneRequest {
+            owner: Owner {
+                identity: None,
+                case: case.to_string(),
+                run: name,
+                run_dir: locked.as_ref().map(|locked| locked.dir.clone()).unwrap_or_default(),
+                label: occupancy.label().to_owned(),
+            },
+            params: request.failure.metadata.params.seeded(&request.params, request.seed),
+            setting: request.setting,
+            failure: request.failure,
+            cluster: Arc::new(cluster),
+            cluster_name: request.cluster.to_string(),
+            seed: request.seed,
+            logs,
+            cancel: request.cancel,
+        })
+        .await;
+        match opened {
+            Ok(scene) => Ok(Self { scene, occupancy, locked }),
+            Err(end) => {
+                let problems = occupancy.release().await;
+                Err(End { message: [vec![end.message], problems].concat().join("; "), ..end })
+            }
+        }
+    }
+
+    /// Gives the cluster back, which is put back already; what comes back are problems with that.
+    pub(crate) async fn give_back(self) -> Vec<String> {
+        let Self { scene, occupancy, locked } = self;
+        let problems = occupancy.release().await;
+        drop((scene, locked));
+        problems
+    }
+}
+
 async fn hold_open(
-    mut scene: Scene,
+    scene: &mut Scene,
     cancel: Cancel,
     tell: &mut (impl FnMut(Held) + Send),
     release: impl Future<Output = ()> + Send,
 ) -> Result<(), End> {
-    let held = cancel.unless(broken(&mut scene, tell, release)).await.unwrap_or_else(|| Err(End::interrupted()));
-    let back = PutBack::of(&mut scene).await;
+    let held = cancel.unless(broken(scene, tell, release)).await.unwrap_or_else(|| Err(End::interrupted()));
+    let back = PutBack::of(scene).await;
     if let Some(error) = back.stop {
         tell(Held::StopFailed(error.message));
     }

@@ -3,7 +3,7 @@
 use model::{Answer, Column, ColumnResult, NamedObject};
 use serde_json::{Value, json};
 
-use crate::owners::{Family, Identity, names};
+use crate::owners::{ANY, Family, Identity, names};
 use crate::truth::Truth;
 
 /// At most this many entries may name something that is no cause.
@@ -95,7 +95,9 @@ impl Reading {
 
 /// Whether an entry names the target, or an object on one owner chain with it.
 fn hits(entry: &NamedObject, target: &Identity, family: &Family, namespace: &str) -> bool {
-    names(entry, target, namespace) || family.one_chain(&family.resolve(entry, namespace), target)
+    // An answer that names everything of a kind names nothing.
+    entry.name.trim() != ANY
+        && (names(entry, target, namespace) || family.one_chain(&family.resolve(entry, namespace), target))
 }
 
 fn insert(list: &mut Vec<Identity>, identity: Identity) {

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 
 use crate::kinds::{self, Spelling};
 
+/// The name that means every object of a kind, in a ground truth and nowhere else.
+pub(crate) const ANY: &str = "*";
+
 /// What names an object for people. The namespace is empty for what lives in none.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Identity {
@@ -29,6 +32,12 @@ impl Identity {
             && kinds::same_group(&self.kind, &self.group, &other.group)
             && self.name == other.name
             && (self.namespace == other.namespace || self.namespace.is_empty() || other.namespace.is_empty())
+    }
+
+    /// Whether this, of a ground truth, means every object of a kind and the other is one: where a failure takes what it finds,
+    /// such as all nodes, no name can be written down.
+    fn covers(&self, other: &Self) -> bool {
+        self.name == ANY && self.same(&Self { name: ANY.into(), ..other.clone() })
     }
 
     /// `Kind/name`.
@@ -127,7 +136,7 @@ impl Family {
 
     /// Whether `descendant` is `ancestor` or belongs to it.
     pub(crate) fn belongs(&self, descendant: &Identity, ancestor: &Identity) -> bool {
-        self.lineage(descendant).iter().any(|identity| identity.same(ancestor))
+        self.lineage(descendant).iter().any(|identity| identity.same(ancestor) || ancestor.covers(identity))
     }
 
     /// Whether both stand on one owner chain, whichever is higher.
@@ -165,7 +174,7 @@ impl Family {
 /// Whether an answer's entry names this very object, in whatever spelling.
 pub(crate) fn names(named: &NamedObject, identity: &Identity, default_namespace: &str) -> bool {
     let namespace = named.namespace.as_deref().map(str::trim).filter(|ns| !ns.is_empty());
-    named.name.trim() == identity.name
+    (named.name.trim() == identity.name || identity.name == ANY)
         && (identity.namespace.is_empty() || identity.namespace == namespace.unwrap_or(default_namespace))
         && Spelling::read(&named.kind).means(&identity.group, &identity.kind)
 }

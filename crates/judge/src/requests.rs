@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use model::{Decision, GateRecord, Party};
 
 use crate::kinds;
-use crate::owners::Identity;
+use crate::owners::{ANY, Identity};
 
 /// The object of a request; none for lists, collections and paths that are no resource.
 pub(crate) fn target(record: &GateRecord) -> Option<Identity> {
@@ -22,7 +22,7 @@ pub(crate) fn target(record: &GateRecord) -> Option<Identity> {
 pub(crate) fn is_about(record: &GateRecord, identity: &Identity) -> bool {
     kinds::same_group(&identity.kind, &record.group, &identity.group)
         && kinds::is_resource_of(&record.resource, &record.group, &identity.kind)
-        && (record.name.is_empty() || record.name == identity.name)
+        && (record.name.is_empty() || record.name == identity.name || identity.name == ANY)
         && (record.namespace.is_empty() || identity.namespace.is_empty() || record.namespace == identity.namespace)
 }
 

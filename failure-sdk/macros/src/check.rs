@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "schema",
     "id",
     "version",
@@ -21,6 +21,7 @@ const KEYS: [&str; 19] = [
     "health",
     "ground_truth",
     "reference_fix",
+    "repair_access",
     "wrong_fixes",
 ];
 

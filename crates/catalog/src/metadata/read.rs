@@ -6,7 +6,7 @@ use std::time::Duration;
 use model::{FAULT_TYPES, Id};
 use yaml::{At, Fields, did_you_mean};
 
-use super::{Metadata, Prerequisite, Workload, WrongFix, checks, objects};
+use super::{Metadata, Prerequisite, RepairAccess, Workload, WrongFix, checks, objects};
 use crate::params::ParamsSchema;
 use crate::substitute::Placeholder;
 use crate::{Capabilities, GroundTruth, Rule, Severity, UNSAFE_POWERS, VERBS, Version};
@@ -30,6 +30,7 @@ const KEYS: &[&str] = &[
     "health",
     "ground_truth",
     "reference_fix",
+    "repair_access",
     "wrong_fixes",
 ];
 
@@ -56,6 +57,7 @@ pub(super) fn metadata(at: &At<'_>, folder: Option<&str>) -> Option<Metadata> {
     let health = fields.or("health", Vec::new(), |at| checks::health(&at));
     let ground_truth = fields.maybe("ground_truth", |at| ground_truth(&at));
     let reference_fix = fields.or("reference_fix", Vec::new(), |at| objects::steps(&at));
+    let repair_access = fields.or("repair_access", RepairAccess::default(), |at| at.one_of(RepairAccess::WORDS));
     let wrong_fixes = fields.or("wrong_fixes", Vec::new(), |at| wrong_fixes(&at));
     if let Some(params) = &params {
         check_placeholders(&fields, params);
@@ -79,6 +81,7 @@ pub(super) fn metadata(at: &At<'_>, folder: Option<&str>) -> Option<Metadata> {
         health: health?,
         ground_truth: ground_truth?,
         reference_fix: reference_fix?,
+        repair_access: repair_access?,
         wrong_fixes: wrong_fixes?,
     };
     consistent(&fields, &metadata).then_some(metadata)

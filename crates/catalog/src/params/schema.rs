@@ -21,6 +21,7 @@ const KEYWORDS: &[&str] = &[
     "title",
     "description",
     "default",
+    "from_seed",
     "enum",
     "properties",
     "required",
@@ -50,6 +51,8 @@ enum Type {
 pub(crate) struct Schema {
     kind: Option<Type>,
     pub(crate) default: Option<Value>,
+    /// What the seed of a case chooses from, instead of the default.
+    pub(crate) from_seed: Vec<Value>,
     choices: Option<Vec<Value>>,
     properties: BTreeMap<String, Schema>,
     required: Vec<String>,
@@ -86,6 +89,7 @@ impl Schema {
         let mut schema = Self {
             kind: kind?,
             default: None,
+            from_seed: Vec::new(),
             choices: choices?,
             properties: properties?,
             required: required?,
@@ -103,6 +107,13 @@ impl Schema {
             match schema.check(&value) {
                 Ok(()) => Some(value),
                 Err(message) => at.error(format!("the default does not fit its own schema: {message}")),
+            }
+        })?;
+        schema.from_seed = fields.list("from_seed", |at| {
+            let value = at.json()?;
+            match schema.check(&value) {
+                Ok(()) => Some(value),
+                Err(message) => at.error(format!("this value does not fit its own schema: {message}")),
             }
         })?;
         Some(schema)

@@ -1,4 +1,4 @@
-//! `failures list|show|inspect|new|build|run`
+//! `failures list|show|inspect|new|build|test|run`
 
 use std::fmt::Write;
 use std::path::Path;
@@ -38,6 +38,7 @@ pub(crate) fn run(harness: &Harness, command: Failures, terminal: Terminal) -> R
             let tell = |line: &str| terminal.say(line);
             show(&harness.failures_build(&dir, tell)?, output, |built| format!("{}\n", built.file.display()))
         }
+        Failures::Test(args) => super::fitness::test(harness, args, terminal),
         Failures::Run(args) => hold(harness, args, terminal),
     }
 }
@@ -100,6 +101,9 @@ pub(super) fn blast_radius(blast: &BlastRadius) -> String {
     };
     list("Objects", &with_more(&blast.objects), "none");
     list("Images", &with_more(&blast.images), "none");
+    if !blast.from_seed.is_empty() {
+        list("Chosen anew in each case; above stand the defaults", &blast.from_seed, "nothing");
+    }
     list("Runs on this machine", &blast.on_this_machine, "nothing: its code has no files, programs or network");
     if blast.exclusive {
         let _ = writeln!(out, "It changes the cluster for everybody on it, and shares it with no other case.");

@@ -3,6 +3,7 @@
 mod agents;
 mod cluster;
 mod failures;
+mod fitness;
 mod matrix;
 mod recover;
 mod run;

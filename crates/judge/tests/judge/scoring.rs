@@ -128,6 +128,19 @@ fn detection_compares_with_the_truth() {
 }
 
 #[test]
+fn a_cause_without_a_name_is_any_object_of_its_kind() {
+    let node = |name: &str| NamedObject { kind: "node".into(), namespace: None, name: name.into() };
+    let judged = |entries| {
+        let truth = json!({"fault_type": "node", "root_causes": [{"apiVersion": "v1", "kind": "Node", "name": "*"}]});
+        Case { truth, answer: answering(true, entries), ..Case::default() }.verdict().localization.result
+    };
+    assert_eq!(judged(vec![node("node-7")]), ColumnResult::Pass);
+    assert_eq!(judged(vec![node("*")]), ColumnResult::Fail, "an answer must name something");
+    let pod = NamedObject { kind: "pod".into(), namespace: None, name: "node-7".into() };
+    assert_eq!(judged(vec![pod]), ColumnResult::Fail);
+}
+
+#[test]
 fn the_root_cause_may_be_named_by_what_it_owns_in_any_spelling() {
     for (kind, name) in [
         ("Deployment", "web"),

@@ -71,7 +71,9 @@ fn what_an_agent_can_reach_does_not_tell_it_the_answer() {
         command.env("PATH", format!("{}:{path}", folder.display()));
     }
     // No answer: every case fails, which is all that is asked of it here.
-    e2e::Finished::of(command.args(["run", "m.yaml", "--agents-dir", "agents"])).expect(10);
+    let grants = repository().join("matrices/library.grants.yaml");
+    let grants = grants.to_string_lossy();
+    e2e::Finished::of(command.args(["run", "m.yaml", "--agents-dir", "agents", "--grants", &grants])).expect(10);
 
     let run = sandbox.only_run();
     for id in ids {

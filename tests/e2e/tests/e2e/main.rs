@@ -5,6 +5,7 @@ mod agreement;
 mod authoring;
 mod bad_input;
 mod containment;
+mod fitness;
 mod grants;
 mod hostile;
 mod interrupt;

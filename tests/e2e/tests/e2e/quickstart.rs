@@ -50,9 +50,9 @@ fn the_quickstart_matrix_passes_and_triage_finds_every_fault() {
 }
 
 #[test]
-fn the_quickstart_covers_every_failure_that_needs_no_program() {
+fn the_matrix_of_the_library_covers_every_failure_that_needs_no_program() {
     let sandbox = Sandbox::new();
-    let matrix = repository().join("matrices/quickstart.yaml");
+    let matrix = repository().join("matrices/library.yaml");
     let cases = sandbox.harness(&["list", &matrix.to_string_lossy(), "--format", "json"]).expect(0).json();
     let listed: BTreeSet<&str> =
         cases.as_array().expect("an array").iter().filter_map(|case| case["failure"].as_str()).collect();
