@@ -2,7 +2,7 @@
 
 use certify::{Ownership, certify_until};
 use gate::{ObjectKey, crash_point};
-use model::{Leak, Phase, PhaseResult};
+use model::{Class, Leak, Phase, PhaseResult, Rule};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -58,8 +58,10 @@ impl PutBack {
 
     /// Calls `stop`, ends every way in, and undoes what the journal says.
     async fn undo(&mut self, scene: &mut Scene) {
-        let named =
-            |end: End| End { message: format!("`stop` of the failure did not succeed: {}", end.message), ..end };
+        let named = |end: End| {
+            let rule = if end.class == Some(Class::Test) { Some(Rule::StopFailed) } else { end.rule };
+            End { rule, message: format!("`stop` of the failure did not succeed: {}", end.message), ..end }
+        };
         self.stop = scene.stop().await.err().map(named);
         crash_point("case.stopped");
         if let Some((_, endpoint)) = scene.script.take() {

@@ -10,8 +10,8 @@ use gate::{NoSuchAccess, NotNamed};
 use jiff::Timestamp;
 use matrix::{CaseSpec, ClusterSpec, Matrix};
 use model::{
-    CaseFile, Class, ClusterRecord, EventKind, FailureRecord, LogStream, Outcome, RunDocument, RunFile, RunId, SCHEMA,
-    TAXONOMY_VERSION, Totals,
+    CaseFile, Class, ClusterRecord, EventKind, FailureRecord, LogStream, Outcome, Rule, RunDocument, RunFile, RunId,
+    SCHEMA, TAXONOMY_VERSION, Totals,
 };
 use sha2::{Digest, Sha256};
 use store::StoreError;
@@ -373,6 +373,7 @@ impl Run {
         for case in group.iter_mut().filter(|case| !case.control && is_verdict(case.outcome)) {
             case.outcome = Outcome::Invalid;
             case.class = Some(Class::Test);
+            case.rule = Some(Rule::ControlPassed);
             case.status = case.outcome.status(case.class);
             case.message = format!("control `{control}` passed, so passing this failure proves nothing");
             self.dispatcher.case(case.clone()).await?;
