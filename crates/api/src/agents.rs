@@ -33,6 +33,8 @@ pub struct AgentEntry {
     pub supports: Vec<Objective>,
     /// What it needs and is not there, with how to install it.
     pub missing: Option<String>,
+    /// Where the sample of its output comes from that its preset was checked with; none while nobody has seen any.
+    pub verified: Option<String>,
 }
 
 /// The agents that are there, and the files that should hold one and do not.
@@ -91,6 +93,7 @@ impl Harness {
                 executor: preset.executor.as_str().to_owned(),
                 supports: preset.supports.clone(),
                 missing: executor::agent::missing(preset, &self.config.harness_exe).await,
+                verified: preset.verified.clone(),
             });
         }
         list

@@ -1,7 +1,9 @@
 //! Where things are: what the caller says, then `harness.toml`, then the defaults.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use catalog::Price;
 use serde::Deserialize;
 use yaml::{Diagnostic, Source};
 
@@ -11,6 +13,8 @@ use crate::ApiError;
 const FILE: &str = "harness.toml";
 /// The grants file that is used where `harness.toml` names none.
 const GRANTS: &str = "grants.yaml";
+/// The default executor that is used where the grants file names none.
+const LIVE_TEST: &str = "tests/run-live-test.sh";
 
 /// What a caller may say; what it does not say comes from the configuration file or is the default.
 #[derive(Clone, Debug, Default)]
@@ -28,7 +32,7 @@ pub struct Overrides {
 }
 
 /// Where things are.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where runs are stored; need not be there yet.
     pub results_dir: PathBuf,
@@ -42,6 +46,10 @@ pub struct Config {
     pub cache_dir: Option<PathBuf>,
     /// This program, for agent presets that say `$(harness)`.
     pub harness_exe: PathBuf,
+    /// The `run-live-test.sh` of the project, where there is one.
+    pub live_test_script: Option<PathBuf>,
+    /// What models cost, by name; they go before the prices of presets.
+    pub prices: BTreeMap<String, Price>,
 }
 
 /// `harness.toml`. Paths in it are relative to its folder.
@@ -52,6 +60,8 @@ struct File {
     failures_dirs: Option<Vec<PathBuf>>,
     agents_dirs: Option<Vec<PathBuf>>,
     grants: Option<PathBuf>,
+    #[serde(default)]
+    prices: BTreeMap<String, Price>,
 }
 
 impl Config {
@@ -74,6 +84,7 @@ impl Config {
             return Err(ApiError::input(format!("the grants file `{}` is not there", missing.display())));
         }
         let there = |names: &[&str]| names.iter().map(|name| folder.join(name)).filter(|p| p.is_dir()).collect();
+        let script = folder.join(LIVE_TEST);
         Ok(Self {
             results_dir: said.results_dir.or_else(|| file.results_dir.map(from_file)).unwrap_or("results".into()),
             failures_dirs: named_failures.unwrap_or_else(|| there(&["failures", "tests/failures"])),
@@ -81,6 +92,8 @@ impl Config {
             grants: named_grants.or_else(|| Some(folder.join(GRANTS)).filter(|path| path.is_file())),
             cache_dir: cache_dir(),
             harness_exe: std::env::current_exe().map_err(|e| ApiError::io("find", Path::new("this program"), e))?,
+            live_test_script: script.is_file().then_some(script),
+            prices: file.prices,
         })
     }
 }
@@ -137,8 +150,12 @@ mod tests {
         assert_eq!((config.agents_dirs, config.grants), (vec![here.join("agents")], None));
 
         std::fs::write(here.join("grants.yaml"), "").expect("written");
-        let text = "results_dir = \"out\"\nfailures_dirs = [\"mine\"]\n";
+        let text = "results_dir = \"out\"\nfailures_dirs = [\"mine\"]\n\
+                    [prices]\n\"gpt-5\" = {input = 2.0, cached_input = 0.5, output = 10.0}\n";
+        std::fs::write(here.join(LIVE_TEST), "").expect("written");
         let config = load(text, Overrides::default()).expect("loads");
+        assert_eq!(config.prices["gpt-5"].cached_input, Some(0.5));
+        assert_eq!(config.live_test_script, Some(here.join(LIVE_TEST)));
         assert_eq!(config.results_dir, here.join("out"), "relative to the file");
         assert_eq!((config.failures_dirs, config.grants), (vec![here.join("mine")], Some(here.join("grants.yaml"))));
 

@@ -48,15 +48,24 @@ impl Harness {
 
     /// The agents: those inside the program, and those of the agents folders.
     pub(crate) fn agents(&self) -> &Arc<Agents> {
-        self.agents.get_or_init(|| Arc::new(Agents::load(&self.config.agents_dirs, builtin::agents())))
+        self.agents.get_or_init(|| {
+            let agents = Agents::load(&self.config.agents_dirs, builtin::agents());
+            Arc::new(agents.with_prices(&self.config.prices))
+        })
     }
 
-    /// What the operator allows.
+    /// What the operator allows, with the place of `run-live-test.sh` filled in.
     pub(crate) fn grants(&self) -> Result<Grants, ApiError> {
-        match &self.config.grants {
-            Some(path) => Ok(Grants::parse(&Source::read(path)?)?),
-            None => Ok(Grants::default()),
-        }
+        let mut grants = match &self.config.grants {
+            Some(path) => Grants::parse(&Source::read(path)?)?,
+            None => Grants::default(),
+        };
+        // A path in a file is relative to its folder.
+        let folder = self.config.grants.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        let named = grants.executors.live_test_script.take().map(|script| folder.join(script));
+        let script = named.or_else(|| self.config.live_test_script.clone());
+        grants.executors.live_test_script = script.map(|path| path.display().to_string());
+        Ok(grants)
     }
 
     /// What the engine needs for any case.

@@ -6,8 +6,8 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
-use catalog::{Agents, Library, Problem};
-use engine::Selection;
+use catalog::{AgentPreset, Agents, Executor, ExecutorFrom, Library, Problem};
+use engine::{Selection, Setting};
 use matrix::{CaseSpec, Known, Matrix, ObjectiveCheck, ParamsCheck};
 use model::Objective;
 use serde::Serialize;
@@ -72,6 +72,8 @@ pub struct AgentPlan {
     pub control: bool,
     /// What runs it.
     pub executor: String,
+    /// Who says so: a key of a preset, or the default.
+    pub executor_from: String,
     /// What it needs and is not there: its cases would be skipped.
     pub missing: Option<String>,
 }
@@ -153,7 +155,7 @@ impl Harness {
         };
         let of = |severity| diagnostics.iter().filter(move |one| one.severity == severity).map(finding).collect();
         let agents = match &checked {
-            Some(checked) => self.agent_plans(&checked.matrix).await,
+            Some(checked) => self.agent_plans(&checked.matrix).await?,
             None => Vec::new(),
         };
         Ok(Validation {
@@ -175,19 +177,28 @@ impl Harness {
         self.check(path)?.listing(filter)
     }
 
-    async fn agent_plans(&self, matrix: &Matrix) -> Vec<AgentPlan> {
+    async fn agent_plans(&self, matrix: &Matrix) -> Result<Vec<AgentPlan>, ApiError> {
+        let setting = self.setting_for(matrix)?;
         let mut plans = Vec::new();
         for used in &matrix.agents {
-            let Some(preset) = self.agents().get(used.id.as_str()) else { continue };
+            let Some(preset) = setting.agents.get(used.id.as_str()) else { continue };
             plans.push(AgentPlan {
                 name: used.name.to_string(),
                 id: used.id.to_string(),
                 control: used.control,
                 executor: preset.executor.as_str().to_owned(),
-                missing: executor::agent::missing(preset, &self.config.harness_exe).await,
+                executor_from: executor_from(preset, &setting),
+                missing: engine::missing(preset, &setting).await,
             });
         }
-        plans
+        Ok(plans)
+    }
+
+    /// What the engine needs for the cases of a matrix: also agents without a preset, which `run-live-test.sh` runs.
+    pub(crate) fn setting_for(&self, matrix: &Matrix) -> Result<Setting, ApiError> {
+        let mut setting = self.setting()?;
+        setting.agents = Arc::new(setting.agents.with_live_tests(matrix.agents.iter().map(|used| &used.id)));
+        Ok(setting)
     }
 
     /// A matrix without errors, or all its errors.
@@ -206,6 +217,7 @@ impl Harness {
         Ok(Known {
             failures: library.ids(),
             agents: agents.ids(),
+            live_test: self.grants()?.executors.live_test_script.is_some(),
             provisioners: cluster::PROVISIONERS.iter().map(|name| (*name).to_owned()).collect(),
             template: Some(Arc::new(wrong_template)),
             access: self.grants()?.access_names().into_iter().map(str::to_owned).collect(),
@@ -222,6 +234,22 @@ impl Harness {
 fn wrong_template(provisioner: &str, template: &str) -> Option<String> {
     let source = cluster::Source { provisioner, template: Some(template), ..cluster::Source::default() };
     cluster::provisioner(&source).err().map(|error| error.to_string())
+}
+
+/// Which words of which file give an agent its executor.
+fn executor_from(preset: &AgentPreset, setting: &Setting) -> String {
+    let file = setting.agents.origin(preset.id.as_str()).map(shown);
+    let script = match (preset.executor, &setting.grants.executors.live_test_script) {
+        (Executor::LiveTest, Some(script)) => format!("; {script}"),
+        _ => String::new(),
+    };
+    let from = match (file, preset.executor_from) {
+        (None, _) => "the default: it has no preset".to_owned(),
+        (Some(file), ExecutorFrom::Key) => format!("`executor:` in {file}"),
+        (Some(file), ExecutorFrom::Command) => format!("`command:` in {file}"),
+        (Some(file), ExecutorFrom::Default) => format!("the default: {file} names none"),
+    };
+    format!("{from}{script}")
 }
 
 fn params_check(library: Arc<Library>) -> ParamsCheck {

@@ -82,7 +82,7 @@ impl Harness {
         warnings.0.extend(self.admitted(&matrix, &input.matrix)?);
         matrix.execution.repeats = input.repeat.unwrap_or(matrix.execution.repeats);
         let all = matrix.case_count();
-        let mut setting = self.setting()?;
+        let mut setting = self.setting_for(&matrix)?;
         setting.hidden.push(input.matrix.clone());
         notice(Notice::Matrix(&warnings));
         let selection = engine::Selection::parse(&input.filter).map_err(|e| ApiError::Usage(e.to_string()))?;

@@ -1,17 +1,19 @@
 //! Finds agent presets: those inside the program and `*.yaml` files of the agents folders.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use model::Id;
 use yaml::Source;
 
-use crate::AgentPreset;
 use crate::library::Problem;
+use crate::{AgentPreset, Price};
 
 /// The agent presets that can be used, by id.
 #[derive(Clone, Debug, Default)]
 pub struct Agents {
     presets: BTreeMap<String, AgentPreset>,
+    origins: BTreeMap<String, PathBuf>,
     problems: Vec<Problem>,
 }
 
@@ -39,6 +41,7 @@ impl Agents {
                     continue;
                 }
                 agents.presets.remove(&stem);
+                agents.origins.remove(&stem);
                 match Source::read(&path) {
                     Ok(source) => agents.add(&stem, &path, &source),
                     Err(diagnostics) => agents.problems.push(Problem::new(&stem, &path, diagnostics)),
@@ -49,10 +52,11 @@ impl Agents {
         agents
     }
 
-    fn add(&mut self, stem: &str, path: &std::path::Path, source: &Source) {
+    fn add(&mut self, stem: &str, path: &Path, source: &Source) {
         match AgentPreset::parse(source, Some(stem)) {
             Ok(preset) => {
                 self.presets.insert(stem.to_owned(), preset);
+                self.origins.insert(stem.to_owned(), path.to_owned());
             }
             Err(diagnostics) => self.problems.push(Problem::new(stem, path, diagnostics)),
         }
@@ -61,6 +65,30 @@ impl Agents {
     /// The preset of this id.
     pub fn get(&self, id: &str) -> Option<&AgentPreset> {
         self.presets.get(id)
+    }
+
+    /// Where its preset was read: a file, or `built-in ID.yaml`; none for an agent without one.
+    pub fn origin(&self, id: &str) -> Option<&Path> {
+        self.origins.get(id).map(PathBuf::as_path)
+    }
+
+    /// The same, and `run-live-test.sh` for each of these ids that has no preset.
+    #[must_use]
+    pub fn with_live_tests<'a>(&self, ids: impl Iterator<Item = &'a Id>) -> Self {
+        let mut agents = self.clone();
+        for id in ids {
+            agents.presets.entry(id.to_string()).or_insert_with(|| AgentPreset::live_test(id.clone()));
+        }
+        agents
+    }
+
+    /// Prices of the operator's own, which take the place of those of presets.
+    #[must_use]
+    pub fn with_prices(mut self, prices: &BTreeMap<String, Price>) -> Self {
+        for preset in self.presets.values_mut() {
+            preset.output.prices.extend(prices.iter().map(|(model, price)| (model.clone(), *price)));
+        }
+        self
     }
 
     /// All ids, sorted.

@@ -32,8 +32,8 @@ pub use object_ref::{CLUSTER_SCOPED_KINDS, ObjectRef};
 pub use packed::{InspectError, Inspection, inspect};
 pub use params::{ParamProblem, ParamsSchema};
 pub use preset::{
-    AgentEnv, AgentOutput, AgentPreset, AgentRequirement, AgentSandbox, AnswerSource, Executor, OutputFormat,
-    StdinKind, UsagePointers,
+    AgentEnv, AgentOutput, AgentPreset, AgentRequirement, AgentSandbox, AnswerSource, Executor, ExecutorFrom,
+    OutputFormat, Price, StdinKind, UsageCounts, UsagePointers,
 };
 pub use resolve::{ResolveError, Resolved};
 pub use severity::Severity;

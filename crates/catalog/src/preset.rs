@@ -56,6 +56,21 @@ pub struct AgentPreset {
     /// Where the sample of its output that the tests use comes from; none while nobody has checked it.
     #[serde(default)]
     pub verified: Option<String>,
+    /// What in the file decided on the executor.
+    #[serde(skip)]
+    pub executor_from: ExecutorFrom,
+}
+
+/// What decided on the executor of an agent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ExecutorFrom {
+    /// The key `executor`.
+    Key,
+    /// The key `command`.
+    Command,
+    /// Nothing: it is the default.
+    #[default]
+    Default,
 }
 
 /// What runs an agent.
@@ -136,6 +151,8 @@ pub enum AnswerSource {
     File,
     /// The last JSON object on standard output.
     Stdout,
+    /// What `output.answer` points at in `final`: an object, or text with one in it.
+    Output,
 }
 
 /// How the output of an agent is read.
@@ -145,15 +162,57 @@ pub struct AgentOutput {
     /// Its format.
     #[serde(default)]
     pub format: OutputFormat,
-    /// The last line with these members is `final`.
+    /// A file of the workspace that holds it, instead of standard output.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// The last event that matches is `final`; without it, the last object. See [`AgentOutput::count`] for what matches.
     #[serde(default, rename = "final", skip_serializing_if = "Option::is_none")]
     pub final_: Option<BTreeMap<String, Value>>,
+    /// JSON pointer into `final`: where the answer is, for `answer: output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answer: Option<String>,
     /// Where `final` has the numbers.
     #[serde(default)]
     pub usage: UsagePointers,
-    /// CEL over `final`: true when the agent could not work for reasons outside it.
+    /// Numbers that are counted over all events. A map matches an object whose members match; a list matches what one of
+    /// its items does; against an array, each element that matches counts.
+    #[serde(default)]
+    pub count: UsageCounts,
+    /// JSON pointer to the name of the model, in `final` or in the first event that has one there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Prices by model, for programs that tell no cost.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, Price>,
+    /// CEL over `final`, `last` (the last event, whatever it is; each `{}` where there is none) and `stderr` (the end of
+    /// standard error): true when the agent could not work for reasons outside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unavailable: Option<String>,
+}
+
+/// US dollars for a million tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    /// Read.
+    pub input: f64,
+    /// Read from a cache; as `input` where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cached_input: Option<f64>,
+    /// Written.
+    pub output: f64,
+}
+
+/// What matches the events that are counted.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UsageCounts {
+    /// Turns or model calls.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Value>,
+    /// Tools that it used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tool_calls: Option<Value>,
 }
 
 /// The format of an agent's output.
@@ -169,22 +228,42 @@ pub enum OutputFormat {
     Text,
 }
 
-/// JSON pointers (RFC 6901) into `final`.
+/// JSON pointers (RFC 6901) into `final`; what several of one number point at is added up.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsagePointers {
-    /// Tokens read.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub input_tokens: Option<String>,
+    /// Tokens read, those from a cache included.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pointers_schema")]
+    pub input_tokens: Vec<String>,
+    /// Of these, tokens that came from a cache.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pointers_schema")]
+    pub cached_input_tokens: Vec<String>,
     /// Tokens written.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub output_tokens: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pointers_schema")]
+    pub output_tokens: Vec<String>,
     /// Turns or model calls.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub turns: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pointers_schema")]
+    pub turns: Vec<String>,
+    /// Tools that it used; an array counts its elements.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pointers_schema")]
+    pub tool_calls: Vec<String>,
     /// US dollars.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cost_usd: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "pointers_schema")]
+    pub cost_usd: Vec<String>,
+}
+
+fn pointers_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    let pointer = serde_json::json!({"type": "string", "pattern": "^/"});
+    schemars::json_schema!({
+        "description": "A JSON pointer, or several whose numbers are added up.",
+        "anyOf": [pointer, {"type": "array", "items": pointer}],
+    })
 }
 
 impl AgentPreset {
@@ -194,6 +273,27 @@ impl AgentPreset {
     /// Everything that is wrong with it, with places.
     pub fn parse(source: &Source, stem: Option<&str>) -> Result<Self, Diagnostics> {
         yaml::read(source, |at| read::preset(&at, stem))
+    }
+
+    /// The preset of an agent that has none: `run-live-test.sh` knows it by its id.
+    pub fn live_test(id: Id) -> Self {
+        Self {
+            id,
+            description: None,
+            supports: Vec::new(),
+            executor: Executor::LiveTest,
+            command: Vec::new(),
+            stdin: StdinKind::None,
+            requires: Vec::new(),
+            env: AgentEnv::default(),
+            home_files: Vec::new(),
+            sandbox: AgentSandbox::default(),
+            answer: AnswerSource::default(),
+            output: AgentOutput::default(),
+            exit_codes: BTreeMap::new(),
+            verified: None,
+            executor_from: ExecutorFrom::Default,
+        }
     }
 
     /// The same as JSON.

@@ -110,7 +110,10 @@ pub(crate) fn ending(result: &AgentResult) -> Ending {
         return Ending::Unavailable(why.clone());
     }
     match &result.exit {
-        Exit::Code(code) => Ending::Exited(*code),
+        Exit::Code(code) => match result.outcome {
+            Some(outcome) => Ending::Coded(*code, outcome),
+            None => Ending::Exited(*code),
+        },
         Exit::Signal(signal) => Ending::Signalled(*signal),
         Exit::TimedOut => Ending::TimedOut,
         Exit::Cancelled => Ending::Cancelled,

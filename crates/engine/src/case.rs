@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use catalog::{AgentPreset, Failure, GroundTruth};
+use catalog::{AgentPreset, Executor, Failure, GroundTruth};
 use cluster::Cluster;
 use executor::agent::AgentResult;
 use futures::FutureExt;
@@ -18,6 +18,7 @@ use serde_json::Value;
 use crate::agent::{AgentCall, ending, let_in, refused};
 use crate::dispatcher::Dispatcher;
 use crate::groups::is_verdict;
+use crate::live_test;
 use crate::logs::CaseLogs;
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
@@ -65,7 +66,7 @@ pub(crate) async fn run_case(request: &CaseRequest, attempt: u32) -> CaseFile {
     let mut record = Record::new(request.identity.clone(), request.dispatcher.clone());
     record.attempt = attempt;
     let missing = match missing_programs(&request.failure) {
-        None => executor::agent::missing(&request.preset, &request.setting.harness_exe).await,
+        None => live_test::missing(&request.preset, &request.setting).await,
         missing => missing,
     };
     if let Some(missing) = missing {
@@ -131,7 +132,9 @@ async fn set(request: &CaseRequest, cluster: Arc<Cluster>, logs: &Arc<CaseLogs>)
     let site = cluster.site(request.identity.cluster.as_str());
     // An access that there is not ends the case later, with its name.
     let required = request.setting.grants.agent(agent, &request.access, site).is_ok_and(|power| power.require_sandbox);
-    if let Some(end) = refused(agent, required && !cluster.disposable, executor::sandbox_available()) {
+    let required = required && !cluster.disposable;
+    let refusal = live_test::refused(&request.preset, required);
+    if let Some(end) = refusal.or_else(|| refused(agent, required, executor::sandbox_available())) {
         return Err(end);
     }
     let identity = &request.identity;
@@ -181,6 +184,9 @@ async fn attempt(
     let mut watches = prepared?;
     crash_point("case.prepared");
     record.params = scene.resolved.params.clone();
+    if request.preset.executor == Executor::LiveTest {
+        return live_test::attempt(request, record, scene, &mut watches, logs).await;
+    }
 
     let phase = record.begin(Phase::Induce).await;
     let induced = unless_interrupted(request, scene.induce(&mut watches)).await;
@@ -215,7 +221,7 @@ fn whose(end: End, scene: &Scene) -> End {
     let judged = !matches!(end.outcome, Outcome::Interrupted | Outcome::Skipped | Outcome::Passed);
     match scene.gate.lost_since() {
         Some(since) if judged && end.class != Some(Class::Infrastructure) => {
-            End::infrastructure(format!("the cluster has not answered since {since}: {}", end.message))
+            End::no_cluster(format!("the cluster has not answered since {since}: {}", end.message))
         }
         _ => end,
     }
@@ -288,10 +294,10 @@ async fn judge(
         finished_at: agent.finished_at,
         usage: &record.usage,
     });
-    let (outcome, class, message) = judge::decide(&verdict, &ending(&agent));
+    let decision = judge::decide(&verdict, &record.answer, &ending(&agent));
     record.verdict = Some(verdict);
     record.end(phase, PhaseResult::Ok, None).await;
-    Ok(End { outcome, class, message })
+    Ok(decision.into())
 }
 
 /// Whether health holds after the agent, over the windows of the checks; asked only where it is part of the objective.
@@ -327,7 +333,7 @@ pub(crate) async fn mitigation(
     }
 }
 
-fn outcome_of<T>(result: &Result<T, End>) -> (PhaseResult, Option<String>) {
+pub(crate) fn outcome_of<T>(result: &Result<T, End>) -> (PhaseResult, Option<String>) {
     match result {
         Ok(_) => (PhaseResult::Ok, None),
         Err(end) => (PhaseResult::Failed, Some(end.message.clone())),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use matrix::CaseSpec;
-use model::{CaseFile, Class, EventKind, LogStream, Outcome, RunFile, StopReason, exit_code};
+use model::{CaseFile, Class, EventKind, LogStream, Outcome, Rule, RunFile, StopReason, exit_code};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
 use crate::accept::exit_code_of;
@@ -292,6 +292,7 @@ impl Course {
             let mut case = self.request.store.case(&self.run_file.run_id, id.as_str())?;
             case.outcome = Outcome::Invalid;
             case.class = Some(Class::Test);
+            case.rule = Some(Rule::ControlPassed);
             case.status = case.outcome.status(case.class);
             case.message = format!("control `{control}` passed, so passing this failure proves nothing");
             let revised = EventKind::CaseRevised {

@@ -15,6 +15,7 @@ mod dossier;
 mod fitness;
 mod groups;
 mod keeping;
+mod live_test;
 mod logs;
 mod objects;
 mod occupancy;
@@ -38,6 +39,7 @@ pub use fitness::{
     Fitness, FitnessCheck, FitnessRequest, Proof, ProvedOn, Verdict as FitnessVerdict, granting_declared, prove,
 };
 pub use keeping::Journals;
+pub use live_test::missing;
 pub use recover::{Done, RecoverRequest, Recovered, Recovery, recover};
 pub use request::{Listener, Plugins, RunOptions, RunRequest, Setting};
 pub use run::{EngineError, FindProvisioner, run, run_on, source};

@@ -85,7 +85,7 @@ impl Pool {
         let lane = self.lanes.get(lane).ok_or_else(|| End::infrastructure("there is no such cluster"))?;
         let result =
             if lane.provisioner.reusable() { self.share(lane, seed).await } else { self.own(lane, seed).await };
-        result.map_err(End::infrastructure)
+        result.map_err(End::no_cluster)
     }
 
     /// One for this case alone.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use certify::{Ownership, certify_until};
 use futures::future::{Either, select};
 use gate::{ObjectKey, crash_point};
-use model::{Leak, Phase, PhaseResult};
+use model::{Class, Leak, Phase, PhaseResult, Rule};
 use serde_json::{Value, json};
 
 use crate::Cancel;
@@ -63,8 +63,10 @@ impl PutBack {
 
     /// Calls `stop`, ends every way in, and undoes what the journal says.
     async fn undo(&mut self, scene: &mut Scene) {
-        let named =
-            |end: End| End { message: format!("`stop` of the failure did not succeed: {}", end.message), ..end };
+        let named = |end: End| {
+            let rule = if end.class == Some(Class::Test) { Some(Rule::StopFailed) } else { end.rule };
+            End { rule, message: format!("`stop` of the failure did not succeed: {}", end.message), ..end }
+        };
         let cancel = scene.cancel.clone();
         self.stop = match cancel.unless_abandoned(scene.stop()).await {
             Some(stopped) => stopped.err().map(named),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use model::{
     AnswerRecord, CaseFile, CaseId, Class, ClusterKind, DeniedRequest, EventKind, GateCounts, Id, Isolation, Leak,
-    LogStream, Outcome, Phase, PhaseRecord, PhaseResult, SCHEMA, Usage, Verdict, Witness,
+    LogStream, Outcome, Phase, PhaseRecord, PhaseResult, Rule, SCHEMA, Usage, Verdict, Witness,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,37 +16,48 @@ use crate::dispatcher::Dispatcher;
 /// After so much wall time, and each time it has passed again, a phase is said to be slow.
 const SLOW: Duration = Duration::from_secs(60);
 
-/// How a case ends before or instead of a verdict.
+/// How a case ends.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct End {
     pub(crate) outcome: Outcome,
     pub(crate) class: Option<Class>,
+    /// Which rule says so; none exactly when it passed.
+    pub(crate) rule: Option<Rule>,
     pub(crate) message: String,
 }
 
 impl End {
+    fn of(rule: Rule, outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { outcome, class: Some(rule.class()), rule: Some(rule), message: message.into() }
+    }
+
     pub(crate) fn skipped(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Skipped, class: Some(Class::Test), message: message.into() }
+        Self::of(Rule::PrerequisiteMissing, Outcome::Skipped, message)
     }
 
     /// The failure did not take hold, or is unfit.
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Invalid, class: Some(Class::Test), message: message.into() }
+        Self::of(Rule::NotWitnessed, Outcome::Invalid, message)
     }
 
     /// The failure broke.
     pub(crate) fn test(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Error, class: Some(Class::Test), message: message.into() }
+        Self::of(Rule::FailureBroken, Outcome::Error, message)
     }
 
     /// Cluster or harness broke.
     pub(crate) fn infrastructure(message: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Error, class: Some(Class::Infrastructure), message: message.into() }
+        Self::of(Rule::HarnessError, Outcome::Error, message)
+    }
+
+    /// There is no cluster, or it is gone.
+    pub(crate) fn no_cluster(message: impl Into<String>) -> Self {
+        Self::of(Rule::ClusterUnavailable, Outcome::Error, message)
     }
 
     /// The harness was ended in the middle, and what it left was found later.
     pub(crate) fn killed() -> Self {
-        Self { message: "the harness was ended in the middle of the case".into(), ..Self::interrupted() }
+        Self::of(Rule::HarnessKilled, Outcome::Interrupted, "the harness was ended in the middle of the case")
     }
 
     pub(crate) fn interrupted() -> Self {
@@ -54,7 +65,14 @@ impl End {
     }
 
     pub(crate) fn interrupted_at(message: &str) -> Self {
-        Self { outcome: Outcome::Interrupted, class: Some(Class::Infrastructure), message: message.into() }
+        Self::of(Rule::Interrupted, Outcome::Interrupted, message)
+    }
+}
+
+impl From<judge::Decision> for End {
+    fn from(decision: judge::Decision) -> Self {
+        let class = decision.class();
+        Self { outcome: decision.outcome, class, rule: decision.rule, message: decision.message }
     }
 }
 
@@ -180,6 +198,7 @@ impl Record {
             outcome: end.outcome,
             class: end.class,
             status: end.outcome.status(end.class),
+            rule: end.rule,
             message: end.message,
             started_at: self.started_at,
             finished_at: Timestamp::now(),

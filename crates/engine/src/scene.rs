@@ -242,7 +242,7 @@ impl Scene {
             &self.failure,
             endpoint.kubeconfig(),
             &self.namespace,
-            &format!("pod-{:05x}", (self.seed >> 20) & 0xf_ffff),
+            &self.pod_name(),
             CALL,
             Arc::new(move |line| logs.failure(line)),
             cancel,
@@ -328,6 +328,24 @@ impl Scene {
         (self.failure.metadata.expected_duration * 3).max(WITNESS_AT_LEAST)
     }
 
+    /// Somebody else induces the failure from now on: the host watches for it, and will put it back.
+    pub(crate) async fn let_induce(&mut self, watches: &mut Watches) -> Result<(), End> {
+        watches.observer.arm();
+        self.keeping.phase(INDUCE_PHASE).await?;
+        self.induced = true;
+        Ok(())
+    }
+
+    /// `TEST_POD_NAME` of scripts.
+    pub(crate) fn pod_name(&self) -> String {
+        format!("pod-{:05x}", (self.seed >> 20) & 0xf_ffff)
+    }
+
+    /// What the failure may do, in this case.
+    pub(crate) fn plugin_policy(&self) -> &Policy {
+        &self.plugin_policy
+    }
+
     /// Waits until the failure has shown itself.
     pub(crate) async fn witness(&self, watches: &mut Watches) -> Result<Witness, End> {
         let max = self.witness_time();
@@ -363,7 +381,7 @@ impl Scene {
 
     /// Whether the cluster still answers.
     pub(crate) async fn answers(&self) -> Result<(), End> {
-        let lost = |why: String| End::infrastructure(format!("the cluster does not answer: {why}"));
+        let lost = |why: String| End::no_cluster(format!("the cluster does not answer: {why}"));
         let api = self.host.api("v1", "Namespace", None).await.map_err(|error| lost(error.to_string()))?;
         api.get_opt(&self.namespace).await.map(|_| ()).map_err(|error| lost(said(&error)))
     }

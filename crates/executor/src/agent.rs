@@ -1,12 +1,13 @@
 //! One agent, once: a fresh workspace, the environment that DESIGN lists and nothing else, a deadline; then what it
 //! answered, used and left behind. Whether the answer is right is not asked here.
 
+use std::fs::File;
 use std::future::Future;
-use std::io;
+use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use catalog::{AgentPreset, AgentRequirement, AnswerSource, Executor, StdinKind};
+use catalog::{AgentOutput, AgentPreset, AgentRequirement, AnswerSource, Executor, StdinKind};
 use expr::Expression;
 use jiff::Timestamp;
 use model::{AnswerRecord, Artifact, Isolation, Objective, Outcome, Task, Usage};
@@ -14,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::spawn_blocking;
 
 use crate::limits::Limits;
-use crate::output::{Pointers, final_object, unavailable, usage};
+use crate::output::Reading;
 use crate::process::{self, Exit, OnLine, ProcessResult, ProcessSpec};
 use crate::prompt::{Places, expand, prompt};
 use crate::reach::Reach;
@@ -158,29 +159,20 @@ pub async fn run(run: AgentRun<'_>, cancel: impl Future<Output = ()> + Send) -> 
     let isolation =
         Isolation { home: true, environment: true, process_tree: ended.contained, landlock: ended.landlock };
     given.write(&run.given_log, ended.landlock);
-    let (answer, artifacts) = gather(&run, &ended, workspace, redactor).await;
-    let last = last_words(run.preset, &ended.stdout);
-    let pointers = &run.preset.output.usage;
-    let usage = usage(
-        last.as_ref(),
-        Pointers {
-            input_tokens: pointers.input_tokens.as_deref(),
-            output_tokens: pointers.output_tokens.as_deref(),
-            turns: pointers.turns.as_deref(),
-            cost_usd: pointers.cost_usd.as_deref(),
-        },
-    );
-    let condition = run.preset.output.unavailable.as_deref().and_then(|source| Expression::compile(source).ok());
+    let Gathered { answer, artifacts, reading } = gather(&run, &ended, workspace, redactor).await;
+    let output = &run.preset.output;
+    let command: Vec<String> = run.preset.command.iter().chain(run.args).cloned().collect();
+    let condition = output.unavailable.as_deref().and_then(|source| Expression::compile(source).ok());
     let outcome = match &ended.exit {
         Exit::Code(code) => run.preset.exit_codes.get(code).copied(),
         _ => None,
     };
     AgentResult {
         answer,
-        usage,
+        usage: reading.usage(output, &command),
         artifacts,
         isolation,
-        unavailable: condition.and_then(|condition| unavailable(last.as_ref(), &condition)),
+        unavailable: condition.and_then(|condition| reading.unavailable(&condition, &ended.stderr)),
         outcome,
         started_at: ended.started_at,
         finished_at: ended.finished_at,
@@ -224,8 +216,7 @@ struct Prepared {
 fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
     let preset = run.preset;
     if preset.executor != Executor::Command {
-        let executor = preset.executor.as_str();
-        return Err(format!("executor `{executor}` is not available in this version; available: command"));
+        return Err(format!("agent `{}` has no command: `run-live-test.sh` runs it", preset.id));
     }
     let Some((program, rest)) = preset.command.split_first() else {
         return Err(format!("the preset of agent `{}` has no command", preset.id));
@@ -308,36 +299,55 @@ fn furnish(run: &AgentRun<'_>) -> io::Result<(Workspace, Task)> {
 }
 
 /// The token ends with the case, but a log that holds it looks like a leak.
-fn kubeconfig_secrets(kubeconfig: &str) -> impl Iterator<Item = String> {
+pub(crate) fn kubeconfig_secrets(kubeconfig: &str) -> impl Iterator<Item = String> {
     kubeconfig.lines().filter_map(|line| line.trim().strip_prefix("token: ")).map(str::to_owned)
 }
 
-async fn gather(
-    run: &AgentRun<'_>,
-    ended: &ProcessResult,
-    workspace: Workspace,
-    redactor: Redactor,
-) -> (AnswerRecord, Vec<Artifact>) {
+/// What an agent has left.
+#[derive(Default)]
+struct Gathered {
+    answer: AnswerRecord,
+    artifacts: Vec<Artifact>,
+    reading: Reading,
+}
+
+async fn gather(run: &AgentRun<'_>, ended: &ProcessResult, workspace: Workspace, redactor: Redactor) -> Gathered {
     if let Exit::NotStarted(_) = ended.exit {
-        return (AnswerRecord::default(), Vec::new());
+        return Gathered::default();
     }
     let optional = run.task.objective == Objective::Mitigate;
-    let (source, output) = (run.preset.answer, ended.stdout.clone());
-    let into = run.artifacts_dir.clone();
-    let reading = spawn_blocking(move || {
+    let (source, output, stdout) = (run.preset.answer, run.preset.output.clone(), ended.stdout.clone());
+    let (into, log) = (run.artifacts_dir.clone(), run.stdout_log.clone());
+    let work = spawn_blocking(move || {
+        let reading = read_output(&output, &workspace, &stdout, &log);
         let answer = match source {
             AnswerSource::File => answer::from_file(&workspace.dir(), &workspace.answer(), optional),
-            AnswerSource::Stdout => answer::from_output(&output, optional),
+            AnswerSource::Stdout => answer::from_output(&stdout, optional),
+            AnswerSource::Output => answer::from_value(reading.answer(&output), optional),
         };
-        (answer, artifacts::collect(&workspace.dir(), &into, &redactor))
+        Gathered { answer, artifacts: artifacts::collect(&workspace.dir(), &into, &redactor), reading }
     });
-    reading.await.unwrap_or_else(|_| {
+    work.await.unwrap_or_else(|_| {
         let error = Some("the answer could not be read".to_owned());
-        (AnswerRecord { parsed: None, error }, Vec::new())
+        Gathered { answer: AnswerRecord { error, ..AnswerRecord::default() }, ..Gathered::default() }
     })
 }
 
-fn last_words(preset: &AgentPreset, stdout: &str) -> Option<serde_json::Value> {
-    let members = preset.output.final_.clone().unwrap_or_default().into_iter().collect();
-    final_object(preset.output.format, &members, stdout)
+/// Standard output: its end from memory, the whole from the log. Or the file of the workspace that the preset names.
+fn read_output(output: &AgentOutput, workspace: &Workspace, stdout: &str, log: &Path) -> Reading {
+    let Some(name) = &output.file else {
+        let mut reading = Reading::of(output, stdout);
+        if let Ok(file) = File::open(log) {
+            reading.count(output, BufReader::new(file));
+        }
+        return reading;
+    };
+    let path = workspace.dir().join(name);
+    match answer::read_capped(&workspace.dir(), &path, KEPT_OUTPUT as u64, "the output file") {
+        Ok(text) => Reading::of(output, &text.unwrap_or_default()),
+        Err(error) => {
+            tracing::debug!(%error, "an agent's output file is left out");
+            Reading::default()
+        }
+    }
 }

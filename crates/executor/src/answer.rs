@@ -21,8 +21,7 @@ const MAX_WORD: usize = 512;
 pub(crate) fn from_file(workspace: &Path, path: &Path, optional: bool) -> AnswerRecord {
     match read_file(workspace, path) {
         Ok(Some(text)) => from_text(&text),
-        Ok(None) if optional => AnswerRecord::default(),
-        Ok(None) => failed("the agent left no answer file"),
+        Ok(None) => missing(optional, "the agent left no answer file"),
         Err(why) => failed(why),
     }
 }
@@ -32,16 +31,34 @@ pub(crate) fn from_output(output: &str, optional: bool) -> AnswerRecord {
     match last_object(output) {
         Some(object) if object.len() as u64 > MAX_BYTES => failed("the answer is larger than 1 MiB"),
         Some(object) => from_text(object),
-        None if optional => AnswerRecord::default(),
-        None => failed("the agent's output holds no JSON object"),
+        None => missing(optional, "the agent's output holds no JSON object"),
     }
 }
 
+/// The answer that the final object of the output holds: an object, or text with one in it.
+pub(crate) fn from_value(value: Option<&serde_json::Value>, optional: bool) -> AnswerRecord {
+    match value {
+        Some(serde_json::Value::String(text)) => from_output(text, optional),
+        Some(value @ serde_json::Value::Object(_)) => from_output(&value.to_string(), optional),
+        _ => missing(optional, "the agent's output holds no answer"),
+    }
+}
+
+/// None was handed in, which is an error only where one is asked for.
+fn missing(optional: bool, why: &str) -> AnswerRecord {
+    AnswerRecord { error: (!optional).then(|| why.to_owned()), missing: true, parsed: None }
+}
+
 fn failed(why: impl Into<String>) -> AnswerRecord {
-    AnswerRecord { parsed: None, error: Some(why.into()) }
+    AnswerRecord { error: Some(why.into()), ..AnswerRecord::default() }
 }
 
 fn read_file(workspace: &Path, path: &Path) -> Result<Option<String>, String> {
+    read_capped(workspace, path, MAX_BYTES, "the answer")
+}
+
+/// A file that an agent has left, read with distrust; none where there is none.
+pub(crate) fn read_capped(workspace: &Path, path: &Path, max: u64, what: &str) -> Result<Option<String>, String> {
     // The agent may have put a link in the place of its whole workspace.
     if !fs::symlink_metadata(workspace).is_ok_and(|m| m.is_dir()) {
         return Err("the workspace is no longer a directory".to_owned());
@@ -52,25 +69,25 @@ fn read_file(workspace: &Path, path: &Path) -> Result<Option<String>, String> {
         Ok(file) => file,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(e) if e.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error()) => {
-            return Err("the answer is a symbolic link".to_owned());
+            return Err(format!("{what} is a symbolic link"));
         }
-        Err(e) => return Err(format!("the answer cannot be opened: {}", e.kind())),
+        Err(e) => return Err(format!("{what} cannot be opened: {}", e.kind())),
     };
-    let meta = file.metadata().map_err(|e| format!("the answer cannot be read: {}", e.kind()))?;
+    let meta = file.metadata().map_err(|e| format!("{what} cannot be read: {}", e.kind()))?;
     if !meta.is_file() {
-        return Err("the answer is not a regular file".to_owned());
+        return Err(format!("{what} is not a regular file"));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|e| format!("the answer cannot be read: {}", e.kind()))?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err("the answer is larger than 1 MiB".to_owned());
+    file.take(max + 1).read_to_end(&mut bytes).map_err(|e| format!("{what} cannot be read: {}", e.kind()))?;
+    if bytes.len() as u64 > max {
+        return Err(format!("{what} is larger than {} MiB", max.div_ceil(1024 * 1024)));
     }
-    String::from_utf8(bytes).map(Some).map_err(|_| "the answer is not UTF-8".to_owned())
+    String::from_utf8(bytes).map(Some).map_err(|_| format!("{what} is not UTF-8"))
 }
 
 fn from_text(text: &str) -> AnswerRecord {
     match parse(text) {
-        Ok(answer) => AnswerRecord { parsed: Some(answer), error: None },
+        Ok(answer) => AnswerRecord { parsed: Some(answer), ..AnswerRecord::default() },
         Err(why) => failed(why),
     }
 }
@@ -138,6 +155,11 @@ const PATIENCE: usize = 64 * 1024 * 1024;
 
 /// The last JSON object that stands at the top level of a text of prose, logs and JSON.
 pub(crate) fn last_object(text: &str) -> Option<&str> {
+    last_object_where(text, |_| true)
+}
+
+/// The same, of those that somebody wants.
+pub(crate) fn last_object_where<'a>(text: &'a str, wanted: impl Fn(&'a str) -> bool) -> Option<&'a str> {
     let (mut found, mut at, mut wasted) = (None, 0, 0);
     while let Some(offset) = text[at..].find('{') {
         let start = at + offset;
@@ -145,7 +167,8 @@ pub(crate) fn last_object(text: &str) -> Option<&str> {
         match stream.next() {
             Some(Ok(_)) => {
                 at = start + stream.byte_offset();
-                found = Some(&text[start..at]);
+                let object = &text[start..at];
+                found = Some(object).filter(|object| wanted(object)).or(found);
             }
             failure => {
                 wasted += match failure {

@@ -12,6 +12,8 @@ mod enter;
 mod environment;
 mod limits;
 mod lines;
+mod live_report;
+pub mod live_test;
 mod output;
 pub mod process;
 mod prompt;
@@ -26,6 +28,7 @@ use std::path::PathBuf;
 
 pub use arguments::{arguments, hide_arguments};
 pub use limits::Limits;
+pub use live_report::{LiveReport, LiveStatus};
 pub use process::{Exit, OnLine, ProcessResult, ProcessSpec, Stream};
 pub use prompt::answer_schema;
 pub use reach::Reach;

@@ -16,7 +16,7 @@ const MAX_LINE: usize = 1024 * 1024;
 /// Bytes of a line that are shown.
 const MAX_SHOWN: usize = 16 * 1024;
 const CUT: &str = " [line cut]";
-const TRUNCATED: &str = "[output truncated: the log has reached its limit]";
+pub(crate) const TRUNCATED: &str = "[output truncated: the log has reached its limit]";
 
 /// What becomes of a stream.
 #[derive(Clone)]

@@ -22,6 +22,7 @@ pub(crate) fn prompt(task: &Task, source: AnswerSource, answer: &Path, task_file
     let _ = match source {
         AnswerSource::File => writeln!(text, "Write the answer to: {}", answer.display()),
         AnswerSource::Stdout => writeln!(text, "Print the answer as the last JSON object on standard output."),
+        AnswerSource::Output => writeln!(text, "End what you say with the answer, a JSON object."),
     };
     let _ = writeln!(text, "JSON Schema of the answer: {}", task.answer.schema);
     let _ = writeln!(text, "Words for fault_type:");

@@ -1,6 +1,6 @@
 //! From columns to one outcome: what decides passes or fails the case, unless the agent was kept from working.
 
-use model::{Class, Column, ColumnResult, Outcome, Verdict};
+use model::{AnswerRecord, Class, Column, ColumnResult, Outcome, Rule, Verdict};
 
 /// How the agent's process ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,37 +19,48 @@ pub enum Ending {
     NotStarted(String),
     /// Its model or service was not available, as its preset recognises; why.
     Unavailable(String),
+    /// It exited by itself with a code of which its preset says what it means.
+    Coded(i32, Outcome),
 }
 
-/// The outcome of a judged case, whose doing it was, and why in one sentence (empty when it passed).
+/// The outcome of a judged case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The rule that decided, and with it the class; none exactly when it passed.
+    pub rule: Option<Rule>,
+    /// Why, in one sentence; empty when it passed.
+    pub message: String,
+}
+
+impl Decision {
+    pub(crate) fn by(rule: Rule, outcome: Outcome, message: impl Into<String>) -> Self {
+        Self { outcome, rule: Some(rule), message: message.into() }
+    }
+
+    pub(crate) fn passed() -> Self {
+        Self { outcome: Outcome::Passed, rule: None, message: String::new() }
+    }
+
+    /// Whose doing it was; none exactly when it passed.
+    pub fn class(&self) -> Option<Class> {
+        self.rule.map(Rule::class)
+    }
+}
+
+/// Decides a judged case.
 ///
 /// An agent that was kept from working is not judged. One whose time was up has timed out, whatever it had done. A
-/// deciding column that could not be told makes the case `invalid`. An exit code is not judged: columns are.
-pub fn decide(verdict: &Verdict, ending: &Ending) -> (Outcome, Option<Class>, String) {
-    match ending {
-        Ending::Cancelled => {
-            return (Outcome::Interrupted, Some(Class::Infrastructure), "the run was interrupted".into());
-        }
-        Ending::Capped(what) => {
-            return (Outcome::Failed, Some(Class::Agent), format!("the agent was ended: {what}"));
-        }
-        Ending::NotStarted(why) => {
-            return (Outcome::Error, Some(Class::Infrastructure), format!("the agent could not be started: {why}"));
-        }
-        Ending::Unavailable(why) => {
-            return (Outcome::Error, Some(Class::Infrastructure), format!("the agent was not available: {why}"));
-        }
-        Ending::TimedOut => {
-            let message = match failures(verdict).first() {
-                Some((name, column)) => format!("the agent's time was up; {name}: {}", column.because),
-                None => "the agent's time was up before it ended".into(),
-            };
-            return (Outcome::TimedOut, Some(Class::Agent), message);
-        }
-        Ending::Exited(_) | Ending::Signalled(_) => {}
+/// deciding column that could not be told makes the case `invalid`. An exit code is not judged, unless the preset says what
+/// it means: columns are.
+pub fn decide(verdict: &Verdict, answer: &AnswerRecord, ending: &Ending) -> Decision {
+    if let Some(decision) = without_columns(verdict, ending) {
+        return decision;
     }
     let failures = failures(verdict);
-    if !failures.is_empty() {
+    if let Some((first, _)) = failures.first() {
+        let rule = rule_of(first, answer);
         let mut reasons: Vec<String> = Vec::new();
         for (name, column) in failures {
             // Columns that fail for one reason (no answer) say it once.
@@ -57,12 +68,62 @@ pub fn decide(verdict: &Verdict, ending: &Ending) -> (Outcome, Option<Class>, St
                 reasons.push(format!("{name}: {}", column.because));
             }
         }
-        return (Outcome::Failed, Some(Class::Agent), format!("{}{}", reasons.join("; "), aside(ending)));
+        return Decision::by(rule, Outcome::Failed, format!("{}{}", reasons.join("; "), aside(ending)));
     }
     if let Some((name, column)) = deciding(verdict).find(|(_, column)| column.result == ColumnResult::None) {
-        return (Outcome::Invalid, Some(Class::Test), format!("{name} cannot be judged: {}", column.because));
+        let message = format!("{name} cannot be judged: {}", column.because);
+        return Decision::by(Rule::ColumnUndecided, Outcome::Invalid, message);
     }
-    (Outcome::Passed, None, String::new())
+    Decision::passed()
+}
+
+/// What is decided by the end of the agent, whatever the columns say.
+fn without_columns(verdict: &Verdict, ending: &Ending) -> Option<Decision> {
+    let decision = match ending {
+        Ending::Exited(_) | Ending::Signalled(_) => return None,
+        Ending::Cancelled => Decision::by(Rule::Interrupted, Outcome::Interrupted, "the run was interrupted"),
+        Ending::Capped(what) => {
+            Decision::by(Rule::AgentCapped, Outcome::Failed, format!("the agent was ended: {what}"))
+        }
+        Ending::NotStarted(why) => {
+            let message = format!("the agent could not be started: {why}");
+            Decision::by(Rule::AgentNotStarted, Outcome::Error, message)
+        }
+        Ending::Unavailable(why) => {
+            let message = format!("the agent was not available: {why}");
+            Decision::by(Rule::ProviderUnavailable, Outcome::Error, message)
+        }
+        Ending::Coded(code, outcome) => {
+            let rule = match outcome {
+                Outcome::Error => Rule::ProviderUnavailable,
+                Outcome::Skipped => Rule::PrerequisiteMissing,
+                Outcome::TimedOut => Rule::AgentTimedOut,
+                _ => Rule::AgentExitCode,
+            };
+            let message = format!("the agent exited with code {code}, which its preset calls `{outcome}`");
+            Decision::by(rule, *outcome, message)
+        }
+        Ending::TimedOut => {
+            let message = match failures(verdict).first() {
+                Some((name, column)) => format!("the agent's time was up; {name}: {}", column.because),
+                None => "the agent's time was up before it ended".into(),
+            };
+            Decision::by(Rule::AgentTimedOut, Outcome::TimedOut, message)
+        }
+    };
+    Some(decision)
+}
+
+/// The rule behind the first column that failed.
+fn rule_of(column: &str, answer: &AnswerRecord) -> Rule {
+    match column {
+        "mitigation" => Rule::MitigationFailed,
+        "safety" => Rule::SafetyViolated,
+        _ if answer.parsed.is_none() && (answer.missing || answer.error.is_none()) => Rule::AnswerMissing,
+        _ if answer.parsed.is_none() => Rule::AnswerUnreadable,
+        "detection" => Rule::DetectionWrong,
+        _ => Rule::LocalizationWrong,
+    }
 }
 
 fn aside(ending: &Ending) -> String {

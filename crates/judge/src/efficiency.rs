@@ -1,7 +1,7 @@
 //! Efficiency: how soon the agent looked at what was guilty, and what it used. Evidence only; it never decides.
 
 use jiff::Timestamp;
-use model::{Column, ColumnResult, GateRecord, UsageSource};
+use model::{Column, ColumnResult, GateRecord, Usage, UsageSource};
 use serde_json::{Value, json};
 
 use crate::owners::Family;
@@ -14,29 +14,29 @@ pub(crate) fn column(input: &ScoreInput<'_>, truth: Option<&Truth>, family: &Fam
     let look = truth.and_then(|truth| first_look(input.records, truth, family, input.started_at));
     let repair = truth.filter(|_| input.mitigation == Mitigation::Healthy);
     let repair = repair.and_then(|truth| last_repair(input.records, truth, family, input.started_at));
-    let count = |wanted: fn(&GateRecord) -> bool| input.records.iter().filter(|record| wanted(record)).count();
-    let requests = input.records.len();
+    let mut column = counted(input.records, (input.started_at, input.finished_at), input.usage);
+    column.evidence.splice(0..0, [json!({"first_look": look}), json!({"repair_ms": repair})]);
+    if let Some(after) = look.as_ref().and_then(|look| look["after_ms"].as_u64()) {
+        column.because =
+            format!("first look at a guilty object after {:.1} s; {}", after as f64 / 1000.0, column.because);
+    }
+    column
+}
+
+/// What can be counted without knowing what was wrong.
+pub(crate) fn counted(records: &[GateRecord], (start, end): (Timestamp, Timestamp), usage: &Usage) -> Column {
+    let count = |wanted: fn(&GateRecord) -> bool| records.iter().filter(|record| wanted(record)).count();
+    let (requests, duration) = (records.len(), millis(start, end));
     let mut evidence = vec![
-        json!({"first_look": look}),
-        json!({"repair_ms": repair}),
         json!({"requests": requests}),
         json!({"mutations": count(changed)}),
         json!({"denials": count(|record| record.decision == model::Decision::Denied)}),
-        json!({"duration_ms": millis(input.started_at, input.finished_at)}),
+        json!({"duration_ms": duration}),
     ];
-    if input.usage.source != UsageSource::Unknown {
-        evidence.push(json!({"usage": input.usage}));
+    if usage.source != UsageSource::Unknown {
+        evidence.push(json!({"usage": usage}));
     }
-    let seconds = millis(input.started_at, input.finished_at) as f64 / 1000.0;
-    let because = match look.as_ref().and_then(|look| look["after_ms"].as_u64()) {
-        Some(after) => {
-            format!(
-                "first look at a guilty object after {:.1} s; {requests} requests in {seconds:.1} s",
-                after as f64 / 1000.0
-            )
-        }
-        None => format!("{requests} requests in {seconds:.1} s"),
-    };
+    let because = format!("{requests} requests in {:.1} s", duration as f64 / 1000.0);
     Column { result: ColumnResult::None, decides: false, because, evidence }
 }
 

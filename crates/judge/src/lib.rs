@@ -6,6 +6,7 @@ mod decide;
 mod efficiency;
 mod kinds;
 mod labels;
+mod live;
 mod localization;
 mod observer;
 mod owners;
@@ -18,7 +19,8 @@ mod truth;
 mod testing;
 
 pub use checks::{Checks, JudgeError};
-pub use decide::{Ending, decide};
+pub use decide::{Decision, Ending, decide};
+pub use live::{LiveEnding, Reported, decide_live, score_live};
 pub use observer::{HealthState, Observer, Seen};
 pub use score::{Mitigation, ScoreInput, score};
 

@@ -23,6 +23,8 @@ pub struct Known {
     pub failures: Vec<String>,
     /// Ids of agents.
     pub agents: Vec<String>,
+    /// Whether an agent without a preset may be named: `run-live-test.sh` is there and may know it.
+    pub live_test: bool,
     /// Provisioners of this version.
     pub provisioners: Vec<String>,
     /// Checks templates; none: not checked.

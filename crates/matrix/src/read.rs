@@ -253,7 +253,16 @@ impl Names<'_> {
     }
 
     fn agent_id(&self, at: &At<'_>) -> Option<Id> {
-        let id = named(at, "agent", &self.known.agents, &self.known.unusable_agents)?;
+        let known = &self.known.agents;
+        let text = at.str()?;
+        if self.known.live_test && !known.iter().any(|id| id == text) && !self.known.unusable_agents.contains_key(text)
+        {
+            let near = did_you_mean(text, "there are the presets", known.iter().map(String::as_str));
+            let help = near.unwrap_or_else(|| "there are no presets at all".to_owned());
+            at.warn(format!("there is no preset of agent `{text}`, so run-live-test.sh runs it"), help);
+            return at.parsed();
+        }
+        let id = named(at, "agent", known, &self.known.unusable_agents)?;
         self.serves(at, self.known.agent_serves.as_ref(), id)
     }
 

@@ -41,4 +41,7 @@ pub struct AnswerRecord {
     pub parsed: Option<Answer>,
     /// Why it could not be read; none when it was, and none when there was no answer and none was asked for.
     pub error: Option<String>,
+    /// There was none.
+    #[serde(default)]
+    pub missing: bool,
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::outcome::words;
-use crate::{AnswerRecord, CaseId, Class, Id, Outcome, Party, Status, Verdict};
+use crate::{AnswerRecord, CaseId, Class, Id, Outcome, Party, Rule, Status, Verdict};
 
 /// The version of the stored formats.
 pub const SCHEMA: u32 = 1;
@@ -140,7 +140,7 @@ words! {
     UsageSource {
         /// The agent reported them.
         Reported = "reported",
-        /// Computed from a price table.
+        /// The agent reported tokens; its cost was computed from a price table.
         Computed = "computed",
         /// Nobody knows.
         Unknown = "unknown",
@@ -152,19 +152,37 @@ words! {
 pub struct Usage {
     /// Where the numbers come from.
     pub source: UsageSource,
-    /// Tokens read.
+    /// Tokens read, those from a cache included.
     pub input_tokens: Option<u64>,
+    /// Of these, tokens that came from a cache.
+    #[serde(default)]
+    pub cached_input_tokens: Option<u64>,
     /// Tokens written.
     pub output_tokens: Option<u64>,
     /// Turns or model calls.
     pub turns: Option<u64>,
+    /// Tools that it used: commands, files, searches.
+    #[serde(default)]
+    pub tool_calls: Option<u64>,
     /// US dollars.
     pub cost_usd: Option<f64>,
+    /// The model, as the agent or its command line names it.
+    #[serde(default)]
+    pub model: Option<String>,
 }
 
 impl Default for Usage {
     fn default() -> Self {
-        Self { source: UsageSource::Unknown, input_tokens: None, output_tokens: None, turns: None, cost_usd: None }
+        Self {
+            source: UsageSource::Unknown,
+            input_tokens: None,
+            cached_input_tokens: None,
+            output_tokens: None,
+            turns: None,
+            tool_calls: None,
+            cost_usd: None,
+            model: None,
+        }
     }
 }
 
@@ -264,6 +282,9 @@ pub struct CaseFile {
     pub class: Option<Class>,
     /// In one word.
     pub status: Status,
+    /// Which rule decided the class; none exactly when it passed (and in files of before there were rules).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rule: Option<Rule>,
     /// Why, one sentence; empty when it passed.
     pub message: String,
     /// Wall time, UTC.

@@ -42,6 +42,7 @@ fn case(names: [&str; 3], repeat: u32, outcome: Outcome, class: Option<Class>, m
         outcome,
         class,
         status: outcome.status(class),
+        rule: None,
         message: message.to_owned(),
         started_at: at("2026-11-21T10:15:00Z"),
         finished_at: at("2026-11-21T10:15:04.25Z"),
@@ -117,6 +118,7 @@ fn cases() -> Vec<CaseFile> {
         output_tokens: Some(80),
         turns: Some(3),
         cost_usd: Some(0.25),
+        ..Usage::default()
     };
     let mut leaking = case(["staging", "oom-40", "triage"], 1, Outcome::Failed, Some(Agent), "Wrong.");
     leaking.leaks = vec![Leak { object: "v1 Pod c-1/x".into(), what: "left_over".into(), evidence: Vec::new() }];

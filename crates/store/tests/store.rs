@@ -66,6 +66,7 @@ fn case(failure: &str, agent: &str, outcome: Outcome) -> CaseFile {
         outcome,
         class,
         status: outcome.status(class),
+        rule: None,
         message: String::new(),
         started_at,
         finished_at: at("2026-11-21T10:15:04.25Z"),

@@ -7,8 +7,8 @@ use model::{Id, Objective, Outcome};
 use yaml::{At, Fields};
 
 use super::{
-    AgentEnv, AgentOutput, AgentPreset, AgentRequirement, AgentSandbox, AnswerSource, Executor, OutputFormat,
-    StdinKind, UsagePointers,
+    AgentEnv, AgentOutput, AgentPreset, AgentRequirement, AgentSandbox, AnswerSource, Executor, ExecutorFrom,
+    OutputFormat, Price, StdinKind, UsageCounts, UsagePointers,
 };
 
 const KEYS: &[&str] = &[
@@ -53,13 +53,26 @@ pub(super) fn preset(at: &At<'_>, stem: Option<&str>) -> Option<AgentPreset> {
         Some(AgentSandbox { read: fields.list("read", At::nonempty)? })
     });
     let answer = fields.or("answer", AnswerSource::default(), |at| {
-        at.one_of(&[("file", AnswerSource::File), ("stdout", AnswerSource::Stdout)])
+        at.one_of(&[("file", AnswerSource::File), ("stdout", AnswerSource::Stdout), ("output", AnswerSource::Output)])
     });
     let output = fields.or("output", AgentOutput::default(), |at| output(&at));
+    let points = output.as_ref().is_none_or(|output| output.answer.is_some());
+    let answer = match fields.optional("answer") {
+        Some(at) if answer == Some(AnswerSource::Output) && !points => at.error_with_help(
+            "`answer: output` needs to know where in `final` it is",
+            "add a JSON pointer to `output`: `answer: /result`",
+        ),
+        _ => answer,
+    };
     let exit_codes = fields.or("exit_codes", BTreeMap::new(), |at| exit_codes(&at));
     let verified = match fields.nullable("verified") {
         Some(at) => at.nonempty().map(Some),
         None => Some(None),
+    };
+    let executor_from = match (fields.optional("executor"), fields.optional("command")) {
+        (Some(_), _) => ExecutorFrom::Key,
+        (None, Some(_)) => ExecutorFrom::Command,
+        (None, None) => ExecutorFrom::Default,
     };
     schema?;
     Some(AgentPreset {
@@ -77,6 +90,7 @@ pub(super) fn preset(at: &At<'_>, stem: Option<&str>) -> Option<AgentPreset> {
         output: output?,
         exit_codes: exit_codes?,
         verified: verified?,
+        executor_from,
     })
 }
 
@@ -184,25 +198,44 @@ fn home_file(at: &At<'_>) -> Option<String> {
     Some(path)
 }
 
+const OUTPUT_KEYS: &[&str] = &["format", "file", "final", "answer", "usage", "count", "model", "prices", "unavailable"];
+
 fn output(at: &At<'_>) -> Option<AgentOutput> {
-    let fields = at.fields("output", &["format", "final", "usage", "unavailable"])?;
+    let fields = at.fields("output", OUTPUT_KEYS)?;
     let format = fields.or("format", OutputFormat::default(), |at| {
         at.one_of(&[("jsonl", OutputFormat::Jsonl), ("json", OutputFormat::Json), ("text", OutputFormat::Text)])
     });
+    let file = fields.maybe("file", |at| workspace_file(&at));
     let final_ = fields.maybe("final", |at| {
         at.entries()?.into_iter().map(|(key, _, value)| Some((key.to_owned(), value.json()?))).collect()
     });
+    let answer = fields.maybe("answer", |at| pointer(&at));
     let usage = fields.or("usage", UsagePointers::default(), |at| usage(&at));
+    let count = fields.or("count", UsageCounts::default(), |at| count(&at));
+    let model = fields.maybe("model", |at| pointer(&at));
+    let prices = fields.or("prices", BTreeMap::new(), |at| {
+        at.entries()?.into_iter().map(|(name, _, value)| Some((name.to_owned(), price(&value)?))).collect()
+    });
     let unavailable = fields.maybe("unavailable", |at| {
         let text = at.text()?;
-        match Expression::compile_with(&text, &["final"]) {
+        match Expression::compile_with(&text, &["final", "last", "stderr"]) {
             Ok(_) => Some(text),
             Err(error) => at.error_in_text(error.range, error.message, error.help),
         }
     });
-    let output = AgentOutput { format: format?, final_: final_?, usage: usage?, unavailable: unavailable? };
+    let output = AgentOutput {
+        format: format?,
+        file: file?,
+        final_: final_?,
+        answer: answer?,
+        usage: usage?,
+        count: count?,
+        model: model?,
+        prices: prices?,
+        unavailable: unavailable?,
+    };
     if output.format == OutputFormat::Text {
-        for key in ["final", "usage", "unavailable"] {
+        for key in OUTPUT_KEYS.iter().filter(|key| !["format", "unavailable"].contains(key)) {
             if let Some(at) = fields.optional(key) {
                 return at.error_with_help(
                     format!("`{key}` needs output that is JSON"),
@@ -214,23 +247,72 @@ fn output(at: &At<'_>) -> Option<AgentOutput> {
     Some(output)
 }
 
+fn workspace_file(at: &At<'_>) -> Option<String> {
+    let path = at.nonempty()?;
+    // No folders: one of them could be a link by the time that the file is read.
+    if path.contains('/') || path == "." || path == ".." {
+        return at.error_with_help(
+            format!("`{path}` is not the name of a file"),
+            "write one such as `output.json`; it is looked for in the workspace, where the agent starts",
+        );
+    }
+    Some(path)
+}
+
+fn pointer(at: &At<'_>) -> Option<String> {
+    let text = at.text()?;
+    if text.starts_with('/') {
+        return Some(text);
+    }
+    at.error_with_help(format!("`{text}` is not a JSON pointer"), format!("write `/{}`", text.replace('.', "/")))
+}
+
+const USAGE_KEYS: &[&str] =
+    &["input_tokens", "cached_input_tokens", "output_tokens", "turns", "tool_calls", "cost_usd"];
+
 fn usage(at: &At<'_>) -> Option<UsagePointers> {
-    let fields = at.fields("usage", &["input_tokens", "output_tokens", "turns", "cost_usd"])?;
-    let pointer = |key| {
-        fields.maybe(key, |at| {
-            let text = at.text()?;
-            if text.starts_with('/') {
-                return Some(text);
+    let fields = at.fields("usage", USAGE_KEYS)?;
+    let pointers = |key: &str| match fields.optional(key) {
+        Some(at) if at.is_text() => pointer(&at).map(|one| vec![one]),
+        _ => fields.list(key, pointer),
+    };
+    let (input_tokens, cached) = (pointers("input_tokens"), pointers("cached_input_tokens"));
+    let (output_tokens, turns) = (pointers("output_tokens"), pointers("turns"));
+    let (tool_calls, cost_usd) = (pointers("tool_calls"), pointers("cost_usd"));
+    Some(UsagePointers {
+        input_tokens: input_tokens?,
+        cached_input_tokens: cached?,
+        output_tokens: output_tokens?,
+        turns: turns?,
+        tool_calls: tool_calls?,
+        cost_usd: cost_usd?,
+    })
+}
+
+fn count(at: &At<'_>) -> Option<UsageCounts> {
+    let fields = at.fields("count", &["turns", "tool_calls"])?;
+    let pattern = |key| {
+        fields.maybe(key, |at: At<'_>| {
+            if !at.is_map() {
+                return at.error_with_help("what is counted is a map", "write the members: `{type: tool_use}`");
             }
-            at.error_with_help(
-                format!("`{text}` is not a JSON pointer"),
-                format!("write `/{}`", text.replace('.', "/")),
-            )
+            at.json()
         })
     };
-    let (input, output, turns, cost) =
-        (pointer("input_tokens"), pointer("output_tokens"), pointer("turns"), pointer("cost_usd"));
-    Some(UsagePointers { input_tokens: input?, output_tokens: output?, turns: turns?, cost_usd: cost? })
+    let (turns, tool_calls) = (pattern("turns"), pattern("tool_calls"));
+    Some(UsageCounts { turns: turns?, tool_calls: tool_calls? })
+}
+
+fn price(at: &At<'_>) -> Option<Price> {
+    let fields = at.fields("price", &["input", "cached_input", "output"])?;
+    let dollars = |at: &At<'_>| match at.json()?.as_f64().filter(|price| price.is_finite() && *price >= 0.0) {
+        Some(price) => Some(price),
+        None => at.error_with_help("a price is a number that is not negative", "US dollars for a million tokens"),
+    };
+    let input = fields.required("input").and_then(|at| dollars(&at));
+    let cached_input = fields.maybe("cached_input", |at| dollars(&at));
+    let output = fields.required("output").and_then(|at| dollars(&at));
+    Some(Price { input: input?, cached_input: cached_input?, output: output? })
 }
 
 fn exit_codes(at: &At<'_>) -> Option<BTreeMap<i32, Outcome>> {

@@ -30,13 +30,14 @@ pub(crate) fn run(harness: &Harness, command: Agents, terminal: Terminal) -> Res
 }
 
 fn entries(agents: &[AgentEntry]) -> String {
-    let mut rows = vec![["ID", "EXECUTOR", "SUPPORTS", "READY", "DESCRIPTION"].map(Cell::plain).to_vec()];
+    let mut rows = vec![["ID", "EXECUTOR", "SUPPORTS", "READY", "VERIFIED", "DESCRIPTION"].map(Cell::plain).to_vec()];
     for agent in agents {
         let supports: Vec<&str> = agent.supports.iter().map(|objective| objective.as_str()).collect();
         let ready = if agent.missing.is_some() { "no" } else { "yes" };
+        let verified = one_line(agent.verified.as_deref().unwrap_or("no: its output was never seen"));
         let description = one_line(agent.missing.as_deref().or(agent.description.as_deref()).unwrap_or_default());
         rows.push(
-            [agent.id.clone(), agent.executor.clone(), supports.join(", "), ready.to_owned(), description]
+            [agent.id.clone(), agent.executor.clone(), supports.join(", "), ready.to_owned(), verified, description]
                 .map(Cell::plain)
                 .to_vec(),
         );
@@ -147,11 +148,14 @@ pub(super) fn answer_and_usage(case: &CaseFile) -> String {
     let cost = usage.cost_usd.map_or("unknown".to_owned(), |cost| format!("${cost:.4}"));
     let _ = writeln!(
         out,
-        "Usage ({}): {} tokens in, {} tokens out, {} turns, cost {cost}",
+        "Usage ({}): {} tokens in ({} from a cache), {} tokens out, {} turns, {} tool calls, cost {cost}{}",
         usage.source,
         number(usage.input_tokens),
+        number(usage.cached_input_tokens),
         number(usage.output_tokens),
         number(usage.turns),
+        number(usage.tool_calls),
+        usage.model.as_deref().map(|model| format!(", {}", one_line(model))).unwrap_or_default(),
     );
     let gate = case.gate;
     let _ = writeln!(out, "Gate: {} requests, {} mutations, {} denials", gate.requests, gate.mutations, gate.denials);

@@ -24,7 +24,7 @@ pub(crate) fn validate(harness: &Harness, matrix: &Path, output: Output, termina
 }
 
 fn human(validation: &Validation) -> String {
-    let mut rows = vec![["AGENT", "EXECUTOR", ""].map(Cell::plain).to_vec()];
+    let mut rows = vec![["AGENT", "EXECUTOR", "FROM", ""].map(Cell::plain).to_vec()];
     for agent in &validation.agents {
         let renamed = if agent.id == agent.name { String::new() } else { format!(" ({})", agent.id) };
         let control = if agent.control { "control" } else { "" };
@@ -32,6 +32,7 @@ fn human(validation: &Validation) -> String {
         rows.push(vec![
             Cell::plain(format!("{}{renamed}", agent.name)),
             Cell::plain(&agent.executor),
+            Cell::plain(&agent.executor_from),
             Cell::plain(note),
         ]);
     }

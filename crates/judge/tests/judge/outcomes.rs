@@ -7,7 +7,8 @@ use serde_json::Value;
 use crate::scoring::{Case, answering, named};
 
 fn outcome(case: &Case, ending: &Ending) -> (Outcome, Option<Class>, String) {
-    decide(&case.verdict(), ending)
+    let decision = decide(&case.verdict(), &case.answer, ending);
+    (decision.outcome, decision.class(), decision.message)
 }
 
 fn broken() -> Mitigation {

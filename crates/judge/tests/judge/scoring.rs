@@ -23,7 +23,7 @@ pub(crate) fn named(kind: &str, name: &str) -> NamedObject {
 pub(crate) fn answering(fault_present: bool, root_causes: Vec<NamedObject>) -> AnswerRecord {
     let fault_type = Some(if fault_present { "resource-limit" } else { "none" }.to_owned());
     let parsed = Some(Answer { fault_present, root_causes, fault_type, explanation: None, fixed: None });
-    AnswerRecord { parsed, error: None }
+    AnswerRecord { parsed, ..AnswerRecord::default() }
 }
 
 impl Default for Case {
@@ -270,7 +270,7 @@ fn the_fault_type_is_a_word_of_the_taxonomy() {
 
 #[test]
 fn an_answer_that_is_missing_or_broken_fails_with_the_reason() {
-    let broken = AnswerRecord { parsed: None, error: Some("line 3: expected `,`".into()) };
+    let broken = AnswerRecord { error: Some("line 3: expected `,`".into()), ..AnswerRecord::default() };
     for (answer, reason) in [(AnswerRecord::default(), "no answer"), (broken, "line 3")] {
         for objective in [Objective::Diagnose, Objective::Both] {
             let verdict = Case { objective, answer: answer.clone(), ..Case::default() }.verdict();
