@@ -49,12 +49,12 @@ fn mistakes_in_reading_output_are_named() {
          count: {tool_calls: tool_use}, prices: {m: {input: -1, output: free}}, unavailable: other.x}\n",
         &[
             "4:31 is not the name of a file",
-            "4:52 write `/a/b`",
-            "4:58 unknown key `cost`",
-            "4:86 what is counted is a map",
-            "4:119 a price is a number",
-            "4:131 a price is a number",
-            "4:152 other",
+            "4:53 write `/a/b`",
+            "4:59 unknown key `cost`",
+            "4:90 what is counted is a map",
+            "4:121 a price is a number",
+            "4:133 a price is a number",
+            "4:154 `other`",
         ],
     );
     errors("id: claude\ncommand: [a]\nanswer: output\noutput: {format: json}\n", &["3:9 needs to know where"]);

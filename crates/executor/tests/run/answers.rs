@@ -23,7 +23,7 @@ async fn rubbish_in_the_place_of_an_answer_is_named() {
             "nested",
         ),
         (r#"echo '{"fault_present": true, "fault_present": false}' > "$HARNESS_ANSWER""#, "duplicate"),
-        (r#"echo '{"fault_present": true, "x": 1e999}' > "$HARNESS_ANSWER""#, "out of range"),
+        (r#"echo '{"fault_present": 1e999}' > "$HARNESS_ANSWER""#, "out of range"),
         (r#"echo '{"fault_present": true, "x": NaN}' > "$HARNESS_ANSWER""#, "expected value"),
         (r#"echo '{"fault_present": true, "fault_type": ["image"]}' > "$HARNESS_ANSWER""#, "invalid type"),
         (r#"printf '{"fault_present": true, "fault_type": "a\033[2J"}' > "$HARNESS_ANSWER""#, "control character"),
