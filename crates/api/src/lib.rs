@@ -21,7 +21,7 @@ mod runs;
 mod schema;
 
 pub use ::author::Lang;
-pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested};
+pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested, AgentVisit, AgentVisited};
 pub use author::{BuiltFailure, NewFailure};
 pub use blast::{BlastRadius, NotGranted};
 pub use catalog::{Capabilities, Inspection, Problem};
@@ -33,7 +33,7 @@ pub use engine::{
 };
 pub use error::ApiError;
 pub use executor::agent::Given;
-pub use executor::{Sandbox, arguments, hide_arguments, sandbox_available, stage};
+pub use executor::{OnLine, Sandbox, arguments, hide_arguments, sandbox_available, stage};
 pub use failures::{FailureDetails, FailureEntry, FailureList, FailureRun};
 pub use fitness::{FailureTested, FailuresTest};
 pub use harness::Harness;

@@ -139,7 +139,7 @@ impl Command {
             Self::Run(_)
                 | Self::Recover(_)
                 | Self::Failures(Failures::Run(_) | Failures::Test(_))
-                | Self::Agents(Agents::Test { .. })
+                | Self::Agents(Agents::Test { .. } | Agents::Run(_))
         )
     }
 }
@@ -333,7 +333,7 @@ pub(crate) struct FailuresRun {
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// The operator's grants, instead of what the configuration says
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "HARNESS_GRANTS")]
     pub(crate) grants: Option<PathBuf>,
 }
 
@@ -361,6 +361,47 @@ pub(crate) enum Agents {
         #[command(flatten)]
         output: Output,
     },
+    /// Let an agent at an existing cluster, through the gate; nothing is induced, judged or put back
+    Run(AgentsRun),
+}
+
+impl Agents {
+    /// The grants file that the command names.
+    pub(crate) fn grants(&self) -> Option<PathBuf> {
+        match self {
+            Self::Run(run) => run.grants.clone(),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AgentsRun {
+    /// Its id
+    pub(crate) id: String,
+    /// The namespace that it is to look at, and the only one where it may change anything
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// The cluster, instead of $KUBECONFIG or ~/.kube/config; the grants file must name it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<String>,
+    /// The context of the cluster [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Time for the agent [default: 10m]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_per_test: Option<Duration>,
+    /// Where its answer is written to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answer: Option<PathBuf>,
+    /// The operator's grants, instead of what the configuration says
+    #[arg(long, value_name = "FILE", env = "HARNESS_GRANTS")]
+    pub(crate) grants: Option<PathBuf>,
+    /// Appended to its command
+    #[arg(last = true, value_name = "ARG")]
+    pub(crate) args: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

@@ -30,6 +30,7 @@ mod schedule;
 mod script;
 mod selection;
 mod single;
+mod visit;
 mod watches;
 
 pub use agent::GIVEN;
@@ -45,3 +46,4 @@ pub use request::{Listener, Plugins, RunOptions, RunRequest, Setting};
 pub use run::{EngineError, FindProvisioner, run, run_on, source};
 pub use selection::{FilterError, Selection};
 pub use single::{Held, SingleError, SingleRequest, hold};
+pub use visit::{VisitRequest, visit};

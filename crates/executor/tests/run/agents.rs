@@ -219,7 +219,7 @@ async fn an_agent_that_cannot_start_says_why() {
     assert!(matches!(result.exit, Exit::NotStarted(why) if why.contains("no-such-program-anywhere")));
     let text = "id: probe\nexecutor: live-test\n";
     let preset = AgentPreset::parse(&Source::new("probe.yaml", text), Some("probe")).expect("a preset");
-    assert!(matches!(stage.run(&preset).await.exit, Exit::NotStarted(why) if why.contains("live-test")));
+    assert!(matches!(stage.run(&preset).await.exit, Exit::NotStarted(why) if why.contains("run-live-test.sh")));
 }
 
 #[tokio::test]
