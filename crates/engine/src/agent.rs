@@ -85,7 +85,7 @@ pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Wat
                 Stream::Stdout => LogStream::AgentStdout,
                 Stream::Stderr => LogStream::AgentStderr,
             };
-            logs.line(stream, line);
+            logs.line(stream, line)
         }),
     };
     let result = watches.pump_while(executor::agent::run(run, call.cancel.raised())).await;

@@ -74,7 +74,10 @@ impl Stage {
             stderr_log: self.folder.path().join("agent.stderr"),
             artifacts_dir: self.artifacts(),
             deadline: self.deadline,
-            on_line: Arc::new(move |_, line: &str| lines.lock().expect("lock").push(line.to_owned())),
+            on_line: Arc::new(move |_, line: &str| {
+                lines.lock().expect("lock").push(line.to_owned());
+                None
+            }),
         };
         run(agent, pending()).await
     }
