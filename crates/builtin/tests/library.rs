@@ -38,8 +38,9 @@ fn the_seed_chooses_names_and_no_two_are_the_same() {
         for seed in 0..20 {
             assert_eq!(chosen(seed), chosen(seed));
             let resolved = failure.resolve(&chosen(seed), "c-1").unwrap_or_else(|error| panic!("{id}: {error}"));
-            let name = |object: &serde_json::Value| format!("{} {}", object["kind"], object["metadata"]["name"]);
-            let mut names: Vec<String> = resolved.workload.iter().map(name).collect();
+            let objects = resolved.workload.iter();
+            let mut names: Vec<String> =
+                objects.map(|object| format!("{} {}", object["kind"], object["metadata"]["name"])).collect();
             names.sort();
             let all = names.len();
             names.dedup();

@@ -11,12 +11,13 @@ use crate::error::ApiError;
 use crate::object::{self, child, default};
 use crate::registry::Info;
 use crate::state::State;
+use crate::webhooks::{self, Attempt, Operation};
 use crate::write::Write;
 
 /// Where the account's token is mounted.
 const TOKEN_PATH: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
-pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value) -> Result<(), ApiError> {
+pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value, how: &Write) -> Result<(), ApiError> {
     terminating_namespace(state, info, object)?;
     match (info.resource.group, info.resource.plural) {
         ("", "pods") => {
@@ -25,11 +26,42 @@ pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value)
             tolerations(object);
             service_account(state, info, object)?;
         }
+        ("", "namespaces") => crate::pod_security::relabelled(state, info, None, object)?,
         ("", "services") => addresses(state, info, object)?,
         ("batch", "jobs") => job_labels(object),
+        ("", "persistentvolumeclaims") => claim(state, object),
+        ("", "persistentvolumes") => protect(object, "kubernetes.io/pv-protection"),
         _ => {}
     }
+    let attempt = Attempt { info, operation: Operation::Create, subresource: "", old: None, dry_run: how.dry_run };
+    webhooks::mutate(state, &attempt, object)?;
+    crate::pod_security::admit(state, info, None, object)?;
+    webhooks::validate(state, &attempt, Some(object))?;
     crate::quota::check(state, info, object)
+}
+
+/// A claim without a class gets the default one, and is kept while a pod uses it.
+fn claim(state: &State, claim: &mut Value) {
+    protect(claim, "kubernetes.io/pvc-protection");
+    let given = claim["spec"].get("storageClassName").is_some_and(|name| !name.is_null());
+    let annotated = object::at(claim, &["metadata", "annotations", "volume.beta.kubernetes.io/storage-class"]);
+    if given || annotated.is_string() {
+        return;
+    }
+    let key = "storageclass.kubernetes.io/is-default-class";
+    let classes = state.store.list(&resources::STORAGE_CLASSES, None);
+    let defaults = classes.iter().filter(|class| object::text(class, &["metadata", "annotations", key]) == "true");
+    // Of several the newest counts.
+    let newest = defaults.max_by_key(|class| object::text(class, &["metadata", "creationTimestamp"]).to_owned());
+    if let Some(class) = newest {
+        child(claim, "spec").insert("storageClassName".into(), json!(object::name(class)));
+    }
+}
+
+fn protect(object: &mut Value, finalizer: &str) {
+    if !object::list(object, &["metadata", "finalizers"]).iter().any(|known| known == finalizer) {
+        push(&mut object["metadata"], "finalizers", json!(finalizer));
+    }
 }
 
 pub(crate) fn on_update(
@@ -57,6 +89,21 @@ pub(crate) fn on_update(
             addresses(state, info, new)?;
         }
     }
+    if info.resource == resources::NAMESPACES && how.subresource.is_empty() {
+        crate::pod_security::relabelled(state, info, Some(old), new)?;
+    }
+    let attempt = Attempt {
+        info,
+        operation: Operation::Update,
+        subresource: how.subresource,
+        old: Some(old),
+        dry_run: how.dry_run,
+    };
+    webhooks::mutate(state, &attempt, new)?;
+    if matches!(how.subresource, "" | "ephemeralcontainers" | "resize") {
+        crate::pod_security::admit(state, info, Some(old), new)?;
+    }
+    webhooks::validate(state, &attempt, Some(new))?;
     if (info.resource.group, info.resource.plural) == ("batch", "jobs") && how.subresource.is_empty() {
         let spec = child(new, "spec");
         if spec.get("selector").is_none_or(Value::is_null) {
@@ -344,13 +391,17 @@ fn limit_complaints(container: &Value, item: &Value) -> Vec<String> {
         for (name, limit) in item[bound].as_object().into_iter().flatten() {
             let Some(limit) = amount(limit) else { continue };
             let word = if is_max { "maximum" } else { "minimum" };
-            for (part, what) in [("limits", "limit"), ("requests", "request")] {
+            // What must be given is looked at first; of several faults the first is told.
+            let parts = [("limits", "limit"), ("requests", "request")];
+            let order = if is_max { parts } else { [parts[1], parts[0]] };
+            for (index, (part, what)) in order.into_iter().enumerate() {
                 let Some(given) = amount(&container["resources"][part][name]) else {
-                    if (part == "limits") == is_max {
+                    if index == 0 {
                         complaints.push(format!(
                             "{word} {name} usage per Container is {}.  No {what} is specified",
                             limit.canonical()
                         ));
+                        break;
                     }
                     continue;
                 };
@@ -361,6 +412,7 @@ fn limit_complaints(container: &Value, item: &Value) -> Vec<String> {
                         limit.canonical(),
                         given.canonical()
                     ));
+                    break;
                 }
             }
         }

@@ -82,7 +82,8 @@ pub(crate) fn apply(
         }
         Some(_) => (200, state.replace_object(&stored, object, &how)?),
     };
-    Ok(object_answer(state, info, call, code, &written, Vec::new()))
+    let warnings = state.take_warnings();
+    Ok(object_answer(state, info, call, code, &written, warnings))
 }
 
 fn configuration(info: &Info, call: &Call, name: &str) -> Result<Value, ApiError> {

@@ -14,7 +14,7 @@ use crate::body::Body;
 use crate::driver::{ClusterClock, Drive};
 use crate::error::ApiError;
 use crate::state::State;
-use crate::{Identity, bootstrap, machinery, respond, server};
+use crate::{Identity, bootstrap, machinery, respond, server, webhooks};
 
 /// How a cluster is to be.
 #[derive(Clone, Debug, Default)]
@@ -81,6 +81,20 @@ impl Drop for Life {
     }
 }
 
+/// Makes calls of webhooks for controllers. Time waits for them as it waits for requests.
+fn launcher(shared: &Arc<Shared>) -> webhooks::Launch {
+    let weak = Arc::downgrade(shared);
+    Box::new(move |call| {
+        let Some(in_flight) = weak.upgrade().as_ref().map(InFlight::new) else { return };
+        // The drivers' thread has no sockets.
+        let host = in_flight.0.host.clone();
+        host.spawn(async move {
+            let outcome = webhooks::make(&call).await;
+            in_flight.0.lock().webhooks.settle(call.key, outcome);
+        });
+    })
+}
+
 /// One embedded cluster. Clones are the same cluster.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -108,6 +122,7 @@ impl Cluster {
             drive: Drive::default(),
             host: tokio::runtime::Handle::current(),
         });
+        shared.lock().webhooks.launch = Some(launcher(&shared));
         let driver = crate::driver::thread().spawn(crate::driver::run(Arc::clone(&shared)));
         Self {
             shared: Arc::clone(&shared),
@@ -140,7 +155,7 @@ impl Cluster {
         async move {
             let (parts, body) = request.into_parts();
             let response = match Limited::new(body, wire::MAX_BODY).collect().await {
-                Ok(body) => server::answer(&shared, parts, body.to_bytes(), identity),
+                Ok(body) => server::answer(&shared, parts, body.to_bytes(), identity).await,
                 Err(_) => respond::failure(&ApiError::new(
                     413,
                     "RequestEntityTooLarge",

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value;
-use simulation::resources;
+use simulation::{Resource, World, resources};
 use wire::quantity::Quantity;
 
 use crate::error::ApiError;
@@ -24,7 +24,10 @@ pub(crate) fn check(state: &State, info: &Arc<Info>, object: &Value) -> Result<(
     }
     for quota in state.store.list(&resources::RESOURCE_QUOTAS, Some(namespace)) {
         let hard = quota["spec"]["hard"].as_object().cloned().unwrap_or_default();
-        let asked = usage(info, object, hard.keys().map(String::as_str));
+        if !is_in_scope(&quota, &info.resource, object) {
+            continue;
+        }
+        let asked = usage(&info.resource, object, hard.keys().map(String::as_str));
         let (mut over_asked, mut over_used, mut over_hard) = (Vec::new(), Vec::new(), Vec::new());
         let mut missing = Vec::new();
         for (name, limit) in &hard {
@@ -34,7 +37,7 @@ pub(crate) fn check(state: &State, info: &Arc<Info>, object: &Value) -> Result<(
             let (Some(limit), Some(asked)) = (limit.as_str().and_then(Quantity::parse), asked.get(name)) else {
                 continue;
             };
-            let used = used(state, info, namespace, name);
+            let used = used(state, &quota, name);
             if used + asked > limit.nanos() && *asked > 0 {
                 let spell = |nanos| Quantity::from_nanos(nanos, &limit).canonical();
                 over_asked.push(format!("{name}={}", spell(*asked)));
@@ -62,6 +65,27 @@ pub(crate) fn check(state: &State, info: &Arc<Info>, object: &Value) -> Result<(
     Ok(())
 }
 
+/// Adds what is about to be created to what its quotas say is used.
+pub(crate) fn charge(state: &mut State, info: &Info, object: &Value) {
+    let namespace = object::namespace(object);
+    let quotas = state.info(&resources::RESOURCE_QUOTAS).filter(|_| !namespace.is_empty());
+    let Some(quotas) = quotas else { return };
+    for quota in state.store.list(&resources::RESOURCE_QUOTAS, Some(namespace)) {
+        let hard = quota["status"]["hard"].as_object().cloned().unwrap_or_default();
+        if !is_in_scope(&quota, &info.resource, object) {
+            continue;
+        }
+        let mut charged = (*quota).clone();
+        for (name, amount) in usage(&info.resource, object, hard.keys().map(String::as_str)) {
+            let sum = used(state, &quota, &name) + amount;
+            charged["status"]["used"][name.as_str()] = Value::String(spell(sum, &hard[&name]));
+        }
+        if charged != *quota {
+            state.commit(&quotas, crate::store::Event::Modified, charged);
+        }
+    }
+}
+
 fn containers(pod: &Value) -> String {
     let names: Vec<&str> =
         object::list(pod, &["spec", "containers"]).iter().filter_map(|c| c["name"].as_str()).collect();
@@ -72,19 +96,39 @@ fn is_compute(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "requests.cpu" | "requests.memory" | "limits.cpu" | "limits.memory")
 }
 
+/// Whether a quota counts this object: of pods it may mean some alone.
+fn is_in_scope(quota: &Value, resource: &Resource, object: &Value) -> bool {
+    if *resource != resources::PODS {
+        return true;
+    }
+    object::list(quota, &["spec", "scopes"]).iter().all(|scope| {
+        let best_effort = object::text(object, &["status", "qosClass"]) == "BestEffort";
+        let terminating = !object::at(object, &["spec", "activeDeadlineSeconds"]).is_null();
+        match scope.as_str() {
+            Some("BestEffort") => best_effort,
+            Some("NotBestEffort") => !best_effort,
+            Some("Terminating") => terminating,
+            Some("NotTerminating") => !terminating,
+            _ => true,
+        }
+    })
+}
+
 /// What one object takes of the named quantities.
-pub(crate) fn usage<'a>(info: &Info, object: &Value, names: impl Iterator<Item = &'a str>) -> Usage {
+fn usage<'a>(resource: &Resource, object: &Value, names: impl Iterator<Item = &'a str>) -> Usage {
     let mut usage = Usage::new();
     for name in names {
-        let counted = name.strip_prefix("count/").is_some_and(|counted| counted == info.qualified());
-        let amount = match (info.resource.plural, name) {
+        let counted = name.strip_prefix("count/").is_some_and(|n| n == crate::registry::qualified(resource));
+        let amount = match (resource.plural, name) {
             _ if counted => Some(ONE),
             ("pods", "pods") => Some(ONE),
             ("pods", _) if is_compute(name) => compute(object, name),
             ("persistentvolumeclaims", "requests.storage") => {
                 object["spec"]["resources"]["requests"]["storage"].as_str().and_then(Quantity::parse).map(|q| q.nanos())
             }
-            ("services", "services.nodeports") => (object["spec"]["type"] != "ClusterIP").then_some(ONE),
+            ("services", "services.nodeports") => {
+                matches!(object["spec"]["type"].as_str(), Some("NodePort" | "LoadBalancer")).then_some(ONE)
+            }
             ("services", "services.loadbalancers") => (object["spec"]["type"] == "LoadBalancer").then_some(ONE),
             (plural, name) if plural == name => Some(ONE),
             _ => None,
@@ -109,17 +153,35 @@ fn compute(pod: &Value, name: &str) -> Option<i128> {
     running.map(|running| running.max(starting))
 }
 
-/// What is there already. Pods that have ended do not count.
-pub(crate) fn used(state: &State, info: &Info, namespace: &str, name: &str) -> i128 {
-    state
-        .store
-        .table_if_any(&info.resource)
-        .into_iter()
-        .flat_map(|table| table.iter(Some(namespace)))
+/// The resource whose objects take of a quantity.
+fn counted(world: &dyn World, name: &str) -> Option<Resource> {
+    if is_compute(name) {
+        return Some(resources::PODS);
+    }
+    let plain = match name {
+        "requests.storage" => return Some(resources::PERSISTENT_VOLUME_CLAIMS),
+        "services.nodeports" | "services.loadbalancers" => return Some(resources::SERVICES),
+        _ => name.strip_prefix("count/").unwrap_or(name),
+    };
+    world.resources().into_iter().find(|resource| crate::registry::qualified(resource) == plain)
+}
+
+/// What is there already of what a quota limits. Pods that have ended do not count.
+pub(crate) fn used(world: &dyn World, quota: &Value, name: &str) -> i128 {
+    let Some(resource) = counted(world, name) else { return 0 };
+    world
+        .list(&resource, Some(object::namespace(quota)))
+        .iter()
         .filter(|object| {
-            !matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
-                || info.resource.plural != "pods"
+            resource != resources::PODS || !matches!(object["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
         })
-        .map(|object| usage(info, object, std::iter::once(name)).remove(name).unwrap_or(0))
+        .filter(|object| is_in_scope(quota, &resource, object))
+        .map(|object| usage(&resource, object, std::iter::once(name)).remove(name).unwrap_or(0))
         .sum()
+}
+
+/// An amount, spelled as its limit is.
+pub(crate) fn spell(nanos: i128, limit: &Value) -> String {
+    let like = limit.as_str().and_then(Quantity::parse);
+    like.map_or_else(|| (nanos / ONE).to_string(), |like| Quantity::from_nanos(nanos, &like).canonical())
 }

@@ -13,18 +13,44 @@ use crate::registry::{Info, Storage};
 use crate::request::{Call, Path, Query, Verb, is_served, negotiate, parse_path};
 use crate::respond::{self, Answer};
 use crate::state::State;
-use crate::{Identity, discovery, listing, reviews, subresource, watch, writes};
+use crate::{Identity, discovery, listing, reviews, subresource, watch, webhooks, writes};
+
+/// A write asks at most so many webhooks.
+const TRIES: usize = 64;
 
 fn header_text(headers: &HeaderMap, name: header::HeaderName) -> String {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
 
-/// Answers one request whose body has been read.
-pub(crate) fn answer(shared: &Arc<Shared>, parts: Parts, body: Bytes, identity: Identity) -> Response<Body> {
+/// Answers one request whose body has been read. A write that a webhook has a word in is made again when that has been
+/// heard; nothing of the cluster is held meanwhile.
+pub(crate) async fn answer(shared: &Arc<Shared>, parts: Parts, body: Bytes, identity: Identity) -> Response<Body> {
+    for _ in 0..TRIES {
+        match attempt(shared, &parts, body.clone(), identity.clone()) {
+            Ok(response) => return response,
+            Err(calls) => {
+                for call in calls {
+                    let outcome = webhooks::make(&call).await;
+                    shared.lock().webhooks.settle(call.key, outcome);
+                }
+            }
+        }
+    }
+    let why = "Internal error occurred: webhooks do not come to an end";
+    respond::failure(&ApiError::new(500, "InternalError", why))
+}
+
+/// An answer, or what must be asked first.
+fn attempt(
+    shared: &Arc<Shared>,
+    parts: &Parts,
+    body: Bytes,
+    identity: Identity,
+) -> Result<Response<Body>, Vec<webhooks::Call>> {
     let target = match parse_path(&parts.uri) {
         Path::Other(segments) => {
             let state = shared.lock();
-            return discovery::answer(&state, &parts, &segments);
+            return Ok(discovery::answer(&state, parts, &segments));
         }
         Path::Resource(target) => target,
     };
@@ -32,7 +58,7 @@ pub(crate) fn answer(shared: &Arc<Shared>, parts: Parts, body: Bytes, identity: 
         Ok(accept) => accept,
         // What answers no objects (logs) is given whatever is accepted.
         Err(_) if target.subresource.as_deref() == Some("log") => crate::request::Accept::default(),
-        Err(error) => return respond::failure(&error),
+        Err(error) => return Ok(respond::failure(&error)),
     };
     let call = Call {
         query: Query::parse(&parts.uri),
@@ -41,16 +67,20 @@ pub(crate) fn answer(shared: &Arc<Shared>, parts: Parts, body: Bytes, identity: 
         body,
         identity,
         user_agent: header_text(&parts.headers, header::USER_AGENT),
-        method: parts.method,
+        method: parts.method.clone(),
         target,
     };
     let mut state = shared.lock();
     state.catch_up();
+    state.take_warnings();
+    state.webhooks.client = Some(call.identity.clone());
     let response = dispatch(shared, &mut state, &call).unwrap_or_else(|error| respond::failure(&error));
+    state.webhooks.client = None;
+    let wanted = state.webhooks.take_wanted();
     state.settle();
     drop(state);
     shared.notify.notify_one();
-    response
+    if wanted.is_empty() { Ok(response) } else { Err(wanted) }
 }
 
 fn dispatch(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Response<Body>, ApiError> {

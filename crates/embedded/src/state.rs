@@ -16,6 +16,7 @@ use crate::registry::{Info, Registry};
 use crate::store::{Event, Store};
 use crate::time::{Due, Time, Timers};
 use crate::watchers::Watchers;
+use crate::webhooks::Webhooks;
 
 /// Changes that are worked on in one go: more than that means controllers that never come to rest, and the rest is left
 /// to the next turn, so that a request still gets its answer.
@@ -35,6 +36,9 @@ pub(crate) struct State {
     pub(crate) random: Random,
     pub(crate) watchers: Watchers,
     pub(crate) addresses: u32,
+    /// What the client whose request is worked on is to be warned of.
+    warnings: Vec<String>,
+    pub(crate) webhooks: Webhooks,
     /// The cluster is gone; only streams of it are left.
     pub(crate) ended: bool,
     /// When old Events were last looked for.
@@ -58,6 +62,8 @@ impl State {
             random: Random::new(seed),
             watchers: Watchers::default(),
             addresses: 9,
+            warnings: Vec::new(),
+            webhooks: Webhooks::default(),
             controllers: Vec::new(),
             queue: VecDeque::new(),
         }
@@ -84,6 +90,18 @@ impl State {
         self.ended = true;
         self.watchers.wake_all();
         self.timers.fire_all();
+    }
+
+    /// Warns the client whose request is worked on, once of each thing.
+    pub(crate) fn warn(&mut self, warning: String) {
+        if !self.warnings.contains(&warning) {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// The warnings since they were last taken.
+    pub(crate) fn take_warnings(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.warnings)
     }
 
     /// True while changes wait to be seen by controllers.

@@ -164,9 +164,32 @@ fn eviction(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Res
     how.resource_version = options["preconditions"]["resourceVersion"].as_str().map(str::to_owned);
     check_preconditions(info, &pod, &how)?;
     allow_disruption(state, &pod, how.dry_run)?;
+    if !how.dry_run {
+        state.mark_evicted(info, &pod);
+        // It was the version of the pod as it came.
+        how.resource_version = None;
+    }
     let namespace = object::namespace(&pod).to_owned();
     state.delete_object(info, &namespace, name, &how)?;
     Ok(created())
+}
+
+impl State {
+    /// Says on a pod why it goes.
+    fn mark_evicted(&mut self, info: &Arc<Info>, pod: &Value) {
+        let mut marked = pod.clone();
+        let now = format!("{:.0}", self.now());
+        let condition = json!({
+            "type": "DisruptionTarget", "status": "True", "lastProbeTime": null, "lastTransitionTime": now,
+            "reason": "EvictionByEvictionAPI", "message": "Eviction API: evicting",
+        });
+        let conditions = object::child(&mut marked, "status").entry("conditions").or_insert_with(|| json!([]));
+        if let Value::Array(conditions) = conditions {
+            conditions.retain(|condition| condition["type"] != "DisruptionTarget");
+            conditions.push(condition);
+        }
+        self.commit(info, crate::store::Event::Modified, marked);
+    }
 }
 
 /// Refuses what a disruption budget does not allow, and takes it off the budget.
@@ -199,6 +222,13 @@ fn allow_disruption(state: &mut State, pod: &Value, dry_run: bool) -> Result<(),
         new["status"]["disruptionsAllowed"] = json!(allowed - 1);
         let now = format!("{:.0}", state.now());
         object::child(&mut new["status"], "disruptedPods").insert(object::name(pod).to_owned(), json!(now));
+        if allowed == 1 {
+            for condition in new["status"]["conditions"].as_array_mut().into_iter().flatten() {
+                condition["status"] = json!("False");
+                condition["reason"] = json!("InsufficientPods");
+                condition["lastTransitionTime"] = json!(now);
+            }
+        }
         state.commit(&info, crate::store::Event::Modified, new);
     }
     Ok(())

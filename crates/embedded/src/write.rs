@@ -97,7 +97,7 @@ impl State {
             let writer = Writer { manager: &how.manager, subresource: "", now: self.now() };
             track(info, None, &mut object, &writer);
         }
-        admission::on_create(self, info, &mut object)?;
+        admission::on_create(self, info, &mut object, how)?;
         let name = object::name(&object).to_owned();
         let causes = validation::on_create(info, &object);
         if !causes.is_empty() {
@@ -109,6 +109,7 @@ impl State {
         if how.dry_run {
             return Ok(Arc::new(object));
         }
+        crate::quota::charge(self, info, &object);
         Ok(self.commit(info, Event::Added, object))
     }
 
@@ -321,13 +322,6 @@ fn carry_over(info: &Info, old: &Value, new: &mut Value, how: &Write) {
     }
     if !keep_managed && let Some(managed) = old_metadata.and_then(|m| m.get("managedFields")) {
         metadata.insert("managedFields".into(), managed.clone());
-    }
-    // A deletion cannot be made to wait for more than it waited for when it began.
-    if object::is_deleting(old) {
-        let known: Vec<Value> = object::list(old, &["metadata", "finalizers"]).to_vec();
-        if let Some(Value::Array(finalizers)) = object::metadata(new).get_mut("finalizers") {
-            finalizers.retain(|finalizer| known.contains(finalizer));
-        }
     }
     if object::list(new, &["metadata", "finalizers"]).is_empty() {
         object::metadata(new).remove("finalizers");

@@ -16,6 +16,7 @@ use crate::request::{Call, options_invalid};
 use crate::respond::{self, Answer};
 use crate::server::object_answer;
 use crate::state::State;
+use crate::webhooks::{self, Attempt, Operation};
 use crate::write::Write;
 use crate::{apply, patch, typed, versions};
 
@@ -88,6 +89,7 @@ pub(crate) fn create(state: &mut State, info: &Arc<Info>, call: &Call) -> Result
     } else {
         state.create_object(&stored, &namespace, object, &how)?
     };
+    warnings.extend(state.take_warnings());
     Ok(object_answer(state, info, call, 201, &created, warnings))
 }
 
@@ -115,7 +117,7 @@ pub(crate) fn update(
     subresource: &'static str,
 ) -> Result<Response<Body>, ApiError> {
     let how = write_of(call, "UpdateOptions", subresource)?;
-    let (mut object, warnings) = read_body(info, call, "UpdateOptions")?;
+    let (mut object, mut warnings) = read_body(info, call, "UpdateOptions")?;
     check_namespace(info, call, &mut object)?;
     let given = object::name(&object);
     if given != name {
@@ -133,6 +135,7 @@ pub(crate) fn update(
     let stored = state.registry.stored(info);
     let object = versions::to_stored(info, &stored, object);
     let written = state.replace_object(&stored, object, &how)?;
+    warnings.extend(state.take_warnings());
     Ok(object_answer(state, info, call, 200, &written, warnings))
 }
 
@@ -162,11 +165,12 @@ pub(crate) fn patch(
     };
     let base = versions::to_version(info, &old);
     let patched = patch::apply(kind, info, &base, parsed.value)?;
-    let (mut object, warnings) = retyped(info, call, patched, parsed.duplicates, validation)?;
+    let (mut object, mut warnings) = retyped(info, call, patched, parsed.duplicates, validation)?;
     check_patched(info, name, &object)?;
     check_namespace(info, call, &mut object)?;
     let object = versions::to_stored(info, &stored, object);
     let written = state.replace_object(&stored, object, &how)?;
+    warnings.extend(state.take_warnings());
     Ok(object_answer(state, info, call, 200, &written, warnings))
 }
 
@@ -268,6 +272,16 @@ pub(crate) fn delete(state: &mut State, info: &Arc<Info>, call: &Call, name: &st
     let how = delete_options(call)?;
     let namespace = call.target.namespace.clone().unwrap_or_default();
     let stored = state.registry.stored(info);
+    if let Some(old) = state.store.get(&stored.resource, &namespace, name).cloned() {
+        let attempt = Attempt {
+            info: &stored,
+            operation: Operation::Delete,
+            subresource: "",
+            old: Some(&old),
+            dry_run: how.dry_run,
+        };
+        webhooks::validate(state, &attempt, None)?;
+    }
     let deleted = state.delete_object(&stored, &namespace, name, &how)?;
     if stored.resource.plural == "customresourcedefinitions" && !how.dry_run {
         state.retire_definition(deleted.object());

@@ -65,6 +65,7 @@ pub mod resources {
         JOBS = "batch"/"v1" "jobs" "Job" true;
         CRON_JOBS = "batch"/"v1" "cronjobs" "CronJob" true;
         ENDPOINT_SLICES = "discovery.k8s.io"/"v1" "endpointslices" "EndpointSlice" true;
+        HORIZONTAL_POD_AUTOSCALERS = "autoscaling"/"v2" "horizontalpodautoscalers" "HorizontalPodAutoscaler" true;
         LEASES = "coordination.k8s.io"/"v1" "leases" "Lease" true;
         POD_DISRUPTION_BUDGETS = "policy"/"v1" "poddisruptionbudgets" "PodDisruptionBudget" true;
         STORAGE_CLASSES = "storage.k8s.io"/"v1" "storageclasses" "StorageClass" false;
@@ -82,6 +83,16 @@ pub struct Refusal {
     pub reason: String,
     /// As the API server words it.
     pub message: String,
+}
+
+/// Reason of a [`Refusal`] that is none yet: someone outside is being asked, and the same write must be tried again soon.
+pub const PENDING: &str = "WebhookPending";
+
+impl Refusal {
+    /// True when the same write must be tried again soon.
+    pub fn is_pending(&self) -> bool {
+        self.reason == PENDING
+    }
 }
 
 /// How to delete.

@@ -13,7 +13,7 @@ use crate::fields::{
 };
 use crate::hash;
 use crate::index::Owned;
-use crate::owned_pod::{MANAGER, from_template, store_status};
+use crate::owned_pod::{MANAGER, PENDING, from_template, store_status};
 use crate::scheduler::{affinity_matches, tolerates};
 
 const NAME: &str = "daemonset-controller";
@@ -183,6 +183,7 @@ impl DaemonSets {
                 self.pods.put(&pod);
                 say(world, set, false, "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
             }
+            Err(refusal) if refusal.is_pending() => enqueue(world, &key(set), PENDING),
             Err(refusal) => {
                 say(world, set, true, "FailedCreate", format!("Error creating: {}", refusal.message));
                 enqueue(world, &key(set), Duration::from_secs(5));

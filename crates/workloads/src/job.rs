@@ -14,7 +14,7 @@ use crate::fields::{
     number, put, seconds, split_key, text, time, truth, uid,
 };
 use crate::index::Owned;
-use crate::owned_pod::{MANAGER, from_template, store_status};
+use crate::owned_pod::{MANAGER, PENDING, from_template, store_status};
 
 const NAME: &str = "job-controller";
 const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
@@ -312,6 +312,7 @@ impl Jobs {
                     say(world, job, false, "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
                     tally.active.push(pod);
                 }
+                Err(refusal) if refusal.is_pending() => return Some(PENDING),
                 Err(refusal) => {
                     say(world, job, true, "FailedCreate", format!("Error creating: {}", refusal.message));
                     return Some(BACKOFF);

@@ -2,9 +2,11 @@
 //!
 //! What they do and say follows recordings of a real cluster; what a container does comes from the `shell` crate.
 
+mod autoscaler;
 mod cronjob;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod fields;
 mod hash;
@@ -12,11 +14,14 @@ mod index;
 mod job;
 mod kubelet;
 mod owned_pod;
+mod pod_gc;
 mod quantity;
 mod replicaset;
 mod scheduler;
 mod selector;
 mod statefulset;
+mod taints;
+mod volumes;
 
 use simulation::Controller;
 
@@ -35,13 +40,34 @@ pub struct NodeConfig {
     pub first_address: [u8; 4],
     /// Images that each has from the start.
     pub images: Vec<String>,
+    /// When a node's agent does not run.
+    pub outages: Vec<Outage>,
+}
+
+/// A time in which the kubelet of a node does not run. Its containers go on.
+#[derive(Clone, Debug)]
+pub struct Outage {
+    /// The node.
+    pub node: String,
+    /// Since the cluster was started.
+    pub from: std::time::Duration,
+    /// Since the cluster was started.
+    pub until: std::time::Duration,
 }
 
 impl Default for NodeConfig {
     fn default() -> Self {
         let images =
             ["busybox:1.36", "busybox:latest", "local/web:1", "registry.k8s.io/pause:3.10"].map(str::to_owned).to_vec();
-        Self { nodes: 1, cpus: 2, memory_kib: 24_684_092, pods: 110, first_address: [10, 88, 0, 1], images }
+        Self {
+            nodes: 1,
+            cpus: 2,
+            memory_kib: 24_684_092,
+            pods: 110,
+            first_address: [10, 88, 0, 1],
+            images,
+            outages: Vec::new(),
+        }
     }
 }
 
@@ -57,5 +83,10 @@ pub fn controllers(config: &NodeConfig) -> Vec<Box<dyn Controller>> {
         Box::new(job::Jobs::default()),
         Box::new(cronjob::CronJobs::default()),
         Box::new(endpoints::Endpoints::default()),
+        Box::new(disruption::Disruptions),
+        Box::new(autoscaler::Autoscalers),
+        Box::new(volumes::Volumes),
+        Box::new(taints::Taints::default()),
+        Box::new(pod_gc::PodCollector),
     ]
 }

@@ -5,6 +5,9 @@ use simulation::{Resource, World};
 
 use crate::fields::{name, namespace, owner_reference, put};
 
+/// Until a write that waits for an admission webhook is tried again.
+pub(crate) const PENDING: std::time::Duration = std::time::Duration::from_millis(20);
+
 pub(crate) const MANAGER: &str = "kube-controller-manager";
 
 /// A pod of this owner, with `generateName` of the owner's name.

@@ -15,6 +15,7 @@ use crate::fields::{
     namespace, number, owner_reference, put, seconds, split_key, text, time, uid,
 };
 use crate::index::Owned;
+use crate::owned_pod::PENDING;
 use crate::selector;
 
 const NAME: &str = "replicaset-controller";
@@ -22,6 +23,15 @@ const MANAGER: &str = "kube-controller-manager";
 /// First pause after a failed creation; doubles up to the second.
 const RETRY: Duration = Duration::from_millis(5);
 const RETRY_MOST: Duration = Duration::from_secs(1000);
+
+/// What came of creating and deleting.
+enum Managed {
+    Done,
+    /// The message of the first failure.
+    Failed(String),
+    /// An admission webhook has not answered yet.
+    Pending,
+}
 
 /// The controller.
 #[derive(Debug, Default)]
@@ -97,7 +107,11 @@ impl ReplicaSets {
         }
         let pods = self.pods.of(uid(set));
         let active: Vec<Arc<Value>> = pods.iter().filter(|pod| is_active(pod)).cloned().collect();
-        let failure = if is_deleting(set) { None } else { self.manage(world, set, &active) };
+        let failure = match if is_deleting(set) { Managed::Done } else { self.manage(world, set, &active) } {
+            Managed::Done => None,
+            Managed::Failed(message) => Some(message),
+            Managed::Pending => return enqueue(world, &key(set), PENDING),
+        };
         self.status(world, set, &pods, &active, failure.as_ref());
         match failure {
             Some(_) => {
@@ -147,8 +161,8 @@ impl ReplicaSets {
         }
     }
 
-    /// Creates or deletes. The message of the first failure, if any.
-    fn manage(&mut self, world: &mut dyn World, set: &Arc<Value>, active: &[Arc<Value>]) -> Option<String> {
+    /// Creates or deletes.
+    fn manage(&mut self, world: &mut dyn World, set: &Arc<Value>, active: &[Arc<Value>]) -> Managed {
         let wanted = number(set, "/spec/replicas").unwrap_or(1).max(0) as usize;
         if active.len() < wanted {
             return self.create(world, set, (wanted - active.len()).min(500));
@@ -167,10 +181,10 @@ impl ReplicaSets {
                 say(world, set, false, "SuccessfulDelete", format!("Deleted pod: {}", name(pod)));
             }
         }
-        None
+        Managed::Done
     }
 
-    fn create(&mut self, world: &mut dyn World, set: &Arc<Value>, count: usize) -> Option<String> {
+    fn create(&mut self, world: &mut dyn World, set: &Arc<Value>, count: usize) -> Managed {
         let mut metadata = set.pointer("/spec/template/metadata").cloned().unwrap_or_else(|| json!({}));
         put(&mut metadata, &["generateName"], json!(format!("{}-", name(set))));
         put(&mut metadata, &["namespace"], json!(namespace(set)));
@@ -184,14 +198,15 @@ impl ReplicaSets {
                     say(world, set, false, "SuccessfulCreate", format!("Created pod: {}", name(&pod)));
                 }
                 // In a namespace that ends every creation fails: nothing to say, nothing to try again.
-                Err(refusal) if refusal.message.contains("being terminated") => return None,
+                Err(refusal) if refusal.message.contains("being terminated") => return Managed::Done,
+                Err(refusal) if refusal.is_pending() => return Managed::Pending,
                 Err(refusal) => {
                     say(world, set, true, "FailedCreate", format!("Error creating: {}", refusal.message));
-                    return Some(refusal.message);
+                    return Managed::Failed(refusal.message);
                 }
             }
         }
-        None
+        Managed::Done
     }
 
     fn status(

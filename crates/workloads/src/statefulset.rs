@@ -13,7 +13,7 @@ use crate::fields::{
 };
 use crate::hash;
 use crate::index::Owned;
-use crate::owned_pod::{MANAGER, from_template, store_status};
+use crate::owned_pod::{MANAGER, PENDING, from_template, store_status};
 
 const NAME: &str = "statefulset-controller";
 const REVISION: &str = "controller-revision-hash";
@@ -270,6 +270,10 @@ impl StatefulSets {
                     format!("Create Pod {pod_name} in StatefulSet {} successful", name(set)),
                 );
                 true
+            }
+            Err(refusal) if refusal.is_pending() => {
+                enqueue(world, &key(set), PENDING);
+                false
             }
             Err(refusal) => {
                 let message =

@@ -33,6 +33,9 @@ pub(crate) fn apply(info: &Info, object: &mut Value) {
         ("batch", "jobs") => workload::job(object),
         ("batch", "cronjobs") => workload::cron_job(object),
         ("autoscaling", _) => autoscaler(object),
+        ("admissionregistration.k8s.io", "validatingwebhookconfigurations" | "mutatingwebhookconfigurations") => {
+            webhooks(object);
+        }
         ("networking.k8s.io", "networkpolicies") => network_policy(object),
         ("rbac.authorization.k8s.io", "rolebindings" | "clusterrolebindings") => binding(object),
         ("discovery.k8s.io", _) => endpoint_slice(object),
@@ -60,6 +63,29 @@ pub(crate) fn each(value: &mut Value, key: &str, mut change: impl FnMut(&mut Val
     if let Some(Value::Array(items)) = value.get_mut(key) {
         items.iter_mut().for_each(&mut change);
     }
+}
+
+fn webhooks(object: &mut Value) {
+    let mutating = object["kind"] == "MutatingWebhookConfiguration";
+    each(object, "webhooks", |webhook| {
+        each(webhook, "rules", |rule| set(rule, &[("scope", json!("*"))]));
+        if webhook["clientConfig"]["service"].is_object() && webhook["clientConfig"]["service"].get("port").is_none() {
+            webhook["clientConfig"]["service"]["port"] = json!(443);
+        }
+        set(
+            webhook,
+            &[
+                ("failurePolicy", json!("Fail")),
+                ("matchPolicy", json!("Equivalent")),
+                ("namespaceSelector", json!({})),
+                ("objectSelector", json!({})),
+                ("timeoutSeconds", json!(10)),
+            ],
+        );
+        if mutating {
+            set(webhook, &[("reinvocationPolicy", json!("Never"))]);
+        }
+    });
 }
 
 fn template(object: &mut Value) {

@@ -4,6 +4,7 @@
 mod custom;
 mod garbage;
 mod namespaces;
+mod quotas;
 mod service_accounts;
 
 use simulation::Controller;
@@ -13,6 +14,7 @@ pub(crate) fn controllers() -> Vec<Box<dyn Controller>> {
         Box::new(service_accounts::ServiceAccounts),
         Box::new(namespaces::Namespaces::default()),
         Box::new(garbage::GarbageCollector::default()),
+        Box::new(quotas::Quotas::default()),
     ]
 }
 

@@ -10,6 +10,7 @@ use crate::registry::Info;
 /// All that is wrong with a change.
 pub(crate) fn on_update(info: &Info, old: &Value, new: &Value, subresource: &str) -> Vec<Cause> {
     let mut causes = metadata(info, new);
+    finalizers(old, new, &mut causes);
     if info.custom || subresource == "status" {
         return causes;
     }
@@ -42,6 +43,25 @@ pub(crate) fn on_update(info: &Info, old: &Value, new: &Value, subresource: &str
         content(info, new, &mut causes);
     }
     causes
+}
+
+/// A deletion cannot be made to wait for more than it waited for when it began. The server checks metadata twice.
+fn finalizers(old: &Value, new: &Value, causes: &mut Vec<Cause>) {
+    if !object::is_deleting(old) {
+        return;
+    }
+    let path = ["metadata", "finalizers"];
+    let known = object::list(old, &path);
+    let mut added: Vec<String> =
+        object::list(new, &path).iter().filter(|f| !known.contains(f)).map(Value::to_string).collect();
+    added.sort();
+    if !added.is_empty() {
+        let list = added.join(", ");
+        let why = format!(
+            "no new finalizers can be added if the object is being deleted, found new finalizers []string{{{list}}}"
+        );
+        causes.extend([Cause::forbidden("metadata.finalizers", &why), Cause::forbidden("metadata.finalizers", &why)]);
+    }
 }
 
 fn immutable_config(old: &Value, new: &Value, causes: &mut Vec<Cause>) {

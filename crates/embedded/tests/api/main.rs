@@ -7,3 +7,4 @@ mod machinery;
 mod pins;
 mod time;
 mod watching;
+mod webhooks;

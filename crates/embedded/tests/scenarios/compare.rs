@@ -1,6 +1,6 @@
 //! Recorded against replayed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::timeline::{Pod, Seen, State};
 
@@ -35,19 +35,45 @@ fn is_accidental(words: &str) -> bool {
     words.contains("failed to sync configmap cache")
         || words.contains("object has been modified")
         || words.contains("Readiness probe failed: Get") && words.contains("connection refused")
+        // A race of a budget with the first pod.
+        || words.contains("NoPods: No matching pods found")
 }
 
 /// The differences in words; none when they agree.
 pub(crate) fn compare(recorded: &Seen, replayed: &Seen) -> Vec<String> {
     let mut differences = Vec::new();
     compare_pods(recorded, replayed, &mut differences);
+    for (index, (left, right)) in recorded.answers.iter().zip(&replayed.answers).enumerate() {
+        if left != right {
+            differences.push(format!("answer {index}: recorded {left}"));
+            differences.push(format!("answer {index}: replayed {right}"));
+        }
+    }
+    let names = recorded.statuses.keys().chain(replayed.statuses.keys()).collect::<BTreeSet<_>>();
+    // A kind that was not watched cannot be compared.
+    let watched = |words: &str| recorded.kinds.contains(words.split(' ').next().unwrap_or_default());
+    for name in names.into_iter().filter(|name| watched(name)) {
+        let of = |seen: &Seen| seen.statuses.get(name).cloned().unwrap_or_default();
+        // What comes in one go here comes step by step there, or the other way round.
+        let (left, right) = (of(recorded), of(replayed));
+        if left.last() != right.last() || !is_part(&left, &right) && !is_part(&right, &left) {
+            differences.push(format!("{name}: recorded {}", of(recorded).join(" -> ")));
+            differences.push(format!("{name}: replayed {}", of(replayed).join(" -> ")));
+        }
+    }
     compare_events(recorded, replayed, &mut differences);
     for (left, right, which) in [(recorded, replayed, "only recorded"), (replayed, recorded, "only replayed")] {
-        for condition in left.conditions.difference(&right.conditions) {
+        for condition in left.conditions.difference(&right.conditions).filter(|words| watched(words)) {
             differences.push(format!("condition {which}: {condition}"));
         }
     }
     differences
+}
+
+/// Whether all states of `few` are seen in `many`, in the same order.
+fn is_part(few: &[String], many: &[String]) -> bool {
+    let mut rest = many.iter();
+    few.iter().all(|state| rest.any(|other| other == state))
 }
 
 fn compare_pods(recorded: &Seen, replayed: &Seen, differences: &mut Vec<String>) {
@@ -125,6 +151,8 @@ fn compare_pod(recorded: &Pod, replayed: &Pod, end: f64) -> Vec<String> {
             status if status.starts_with("Init:") => 5.0,
             // Where in its period a probe falls is chance, too.
             "Running" => 1.5 + recorded.period,
+            // To end a container took up to two seconds more than its grace.
+            "Terminating" => 2.5,
             _ => 1.5,
         };
         let allowed = (a_lasted.max(*b_lasted) * part).max(slack);

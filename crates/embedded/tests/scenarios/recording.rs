@@ -16,6 +16,12 @@ pub(crate) struct Write {
     pub(crate) path: String,
     pub(crate) content_type: String,
     pub(crate) body: Vec<u8>,
+    /// What it was answered with.
+    pub(crate) status: u16,
+    /// The Status, where it was refused.
+    pub(crate) refusal: Option<Value>,
+    /// `Warning` headers.
+    pub(crate) warnings: Vec<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +32,8 @@ pub(crate) struct Recording {
     pub(crate) end: f64,
     /// Images that the recorded node had.
     pub(crate) images: Vec<String>,
+    /// When the first write was made, in seconds since the minute began.
+    pub(crate) second: i64,
 }
 
 /// Images that were there without having been pulled.
@@ -54,6 +62,14 @@ fn lines(path: PathBuf) -> Vec<Value> {
 }
 
 impl Recording {
+    /// Whether an object belongs to the scenario: its namespace, what lies in it, and nodes where they were recorded.
+    pub(crate) fn is_about(&self, object: &Value) -> bool {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        text("/metadata/namespace") == self.name
+            || text("/kind") == "Namespace" && text("/metadata/name") == self.name
+            || text("/kind") == "Node" && self.seen.kinds.contains("Node")
+    }
+
     pub(crate) fn read(name: &str) -> Self {
         let folder = folder(name);
         let manifest = std::fs::read_to_string(folder.join("manifest.yaml")).expect("a manifest");
@@ -74,7 +90,19 @@ impl Recording {
                 (if given.is_empty() { "application/json".to_owned() } else { given }, body.into_bytes())
             };
             let at = line.pointer("/t").and_then(Value::as_f64).unwrap_or(0.0);
-            writes.push(Write { at, method: text("/method"), path: text("/path"), content_type, body });
+            let status = line.pointer("/status").and_then(Value::as_u64).expect("a status") as u16;
+            let refusal = line.get("responseBody").filter(|_| status >= 300).cloned();
+            let warnings = line.get("warning").and_then(Value::as_array).into_iter().flatten();
+            writes.push(Write {
+                at,
+                method: text("/method"),
+                path: text("/path"),
+                content_type,
+                body,
+                status,
+                refusal,
+                warnings: warnings.filter_map(Value::as_str).map(str::to_owned).collect(),
+            });
         }
         let mut seen = Seen::default();
         let mut known: BTreeMap<String, Value> = BTreeMap::new();
@@ -97,8 +125,13 @@ impl Recording {
         let time = |object: &Value, pointer: &str| {
             object.pointer(pointer).and_then(Value::as_str).and_then(|t| t.parse::<Timestamp>().ok())
         };
-        let zero =
-            changes.first().and_then(|(at, _, object)| Some((time(object, "/metadata/creationTimestamp")?, *at)));
+        // Nodes are older than the scenario.
+        let zero = changes
+            .iter()
+            .find(|(_, _, object)| object["metadata"]["namespace"] == name || object["metadata"]["name"] == name)
+            .and_then(|(at, _, object)| Some((time(object, "/metadata/creationTimestamp")?, *at)));
+        seen.answers =
+            writes.iter().map(|write| seen.answer(write.status, write.refusal.as_ref(), &write.warnings)).collect();
         for event in list {
             seen.event(event);
             let last = time(event, "/lastTimestamp").or_else(|| time(event, "/series/lastObservedTime"));
@@ -108,7 +141,8 @@ impl Recording {
         }
         let end = seen.end;
         let images = present_images(&seen);
-        Self { name: name.to_owned(), writes, seen, end, images }
+        let second = zero.map_or(0, |(zero, at)| (zero.as_second() - at as i64).rem_euclid(60));
+        Self { name: name.to_owned(), writes, seen, end, images, second }
     }
 }
 
@@ -175,7 +209,7 @@ pub(crate) const PERTURBATIONS: &[Perturbation] = &[
         }
     }),
     ("rollout-good", "another condition", |seen| {
-        seen.conditions.insert("web: Progressing False ProgressDeadlineExceeded".to_owned());
+        seen.conditions.insert("Deployment web: Progressing False ProgressDeadlineExceeded".to_owned());
     }),
     ("rollout-good", "a pod more", |seen| {
         let pod = seen.pods[0].clone();

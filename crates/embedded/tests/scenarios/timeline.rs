@@ -37,8 +37,14 @@ pub(crate) struct Told {
 pub(crate) struct Seen {
     pub(crate) pods: Vec<Pod>,
     pub(crate) events: BTreeMap<String, Told>,
-    /// Conditions of Deployments and Jobs.
+    /// Conditions of everything but pods.
     pub(crate) conditions: BTreeSet<String>,
+    /// What each write was answered with: the code, the Status, warnings.
+    pub(crate) answers: Vec<String>,
+    /// Counts and phases in statuses of everything but pods, in the order in which they were seen, by object.
+    pub(crate) statuses: BTreeMap<String, Vec<String>>,
+    /// Kinds that were watched.
+    pub(crate) kinds: BTreeSet<String>,
     pub(crate) end: f64,
     names: BTreeMap<String, String>,
     sets: BTreeMap<String, usize>,
@@ -58,11 +64,17 @@ impl Seen {
     pub(crate) fn learn(&mut self, object: &Value) {
         let name = text(object, "/metadata/name").to_owned();
         let owner = text(object, "/metadata/ownerReferences/0/name").to_owned();
+        self.kinds.insert(text(object, "/kind").to_owned());
         match text(object, "/kind") {
             "ReplicaSet" if !self.names.contains_key(&name) => {
                 let count = self.sets.entry(owner.clone()).or_default();
                 *count += 1;
                 self.names.insert(name, format!("<{owner} set {count}>"));
+            }
+            "Job" if !owner.is_empty() && !self.names.contains_key(&name) => {
+                let count = self.sets.entry(owner.clone()).or_default();
+                *count += 1;
+                self.names.insert(name, format!("<{owner} job {count}>"));
             }
             "Pod" => {
                 self.names.entry(text(object, "/metadata/uid").to_owned()).or_insert_with(|| "<uid>".to_owned());
@@ -83,16 +95,37 @@ impl Seen {
     pub(crate) fn object(&mut self, at: f64, deleted: bool, object: &Value) {
         let name = text(object, "/metadata/name").to_owned();
         match text(object, "/kind") {
-            "Deployment" | "Job" => {
+            "Pod" => self.pod(at, deleted, object),
+            kind => {
+                let name = self.normal(&name);
                 for condition in items(object, "/status/conditions") {
                     let words = ["/type", "/status", "/reason", "/message"].map(|p| text(condition, p)).join(" ");
                     let words = self.normal(&words);
-                    self.conditions.insert(format!("{name}: {words}"));
+                    self.conditions.insert(format!("{kind} {name}: {words}"));
+                }
+                let status = match summary(kind, object) {
+                    status if status.is_empty() => return,
+                    _ if deleted => "gone".to_owned(),
+                    status => status,
+                };
+                let states = self.statuses.entry(format!("{kind} {name}")).or_default();
+                if !status.is_empty() && states.last() != Some(&status) {
+                    states.push(status);
                 }
             }
-            "Pod" => self.pod(at, deleted, object),
-            _ => {}
         }
+    }
+
+    /// An answer to a write, in words.
+    pub(crate) fn answer(&self, status: u16, body: Option<&Value>, warnings: &[String]) -> String {
+        let mut words = status.to_string();
+        if let Some(body) = body.filter(|_| status >= 300) {
+            words = format!("{words} {} {} {}", text(body, "/reason"), text(body, "/message"), body["details"]);
+        }
+        for warning in warnings {
+            words = format!("{words} warning {warning}");
+        }
+        self.normal(&words)
     }
 
     fn pod(&mut self, at: f64, deleted: bool, object: &Value) {
@@ -171,7 +204,53 @@ impl Seen {
             normal.push_str(if is_pull { "<ms>" } else { word });
             normal.push(' ');
         }
-        normal.trim_end().replace("kube-api-access-", "kube-api-access-*")
+        // Pods that were refused are seen in messages alone; what the server tells in Go's random order is sorted.
+        sorted_lists(&refused_pods(normal.trim_end())).replace("kube-api-access-", "kube-api-access-*")
+    }
+}
+
+/// `"<web set 1>-x7k2p"` without the part that is generated.
+fn refused_pods(words: &str) -> String {
+    let mut parts = words.split(">-");
+    let mut result = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let generated = part.chars().take_while(char::is_ascii_alphanumeric).count();
+        result.push_str(">-");
+        result.push_str(if generated == 5 { &part[5..] } else { part });
+    }
+    result
+}
+
+/// `forbidden: [b, a]` as `forbidden: [a, b]`.
+fn sorted_lists(words: &str) -> String {
+    let Some((before, rest)) = words.split_once("is forbidden: [") else { return words.to_owned() };
+    let Some((list, after)) = rest.split_once(']') else { return words.to_owned() };
+    let mut items: Vec<&str> = list.split(", ").flat_map(|part| part.split(" maximum ")).collect();
+    items.sort_unstable();
+    format!("{before}is forbidden: [{}]{after}", items.join(", "))
+}
+
+/// What a status tells besides its conditions, without times and without what differs from run to run.
+fn summary(kind: &str, object: &Value) -> String {
+    let shown = |status: &str| {
+        let fields = object.pointer(status).and_then(Value::as_object).into_iter().flatten();
+        let fields = fields.filter(|(key, value)| {
+            !matches!(key.as_str(), "conditions" | "observedGeneration" | "disruptedPods") && !value.is_null()
+        });
+        fields.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
+    };
+    match kind {
+        "ResourceQuota" | "PodDisruptionBudget" | "HorizontalPodAutoscaler" | "PersistentVolumeClaim" | "Namespace" => {
+            shown("/status")
+        }
+        "Node" => {
+            let taints = items(object, "/spec/taints").iter();
+            taints
+                .map(|taint| format!("{}:{}", text(taint, "/key"), text(taint, "/effect")))
+                .collect::<Vec<_>>()
+                .join(" ")
+        }
+        _ => String::new(),
     }
 }
 

@@ -49,6 +49,15 @@ struct Node {
     images: BTreeSet<String>,
     /// Where in a second its syncs and relists fall.
     phase: Duration,
+    /// Times in which its kubelet does not run.
+    outages: Vec<(Timestamp, Timestamp)>,
+}
+
+impl Node {
+    /// When the kubelet runs again, if it does not now.
+    fn back_at(&self, now: Timestamp) -> Option<Timestamp> {
+        self.outages.iter().find(|(from, until)| (*from..*until).contains(&now)).map(|(_, until)| *until)
+    }
 }
 
 /// A worker's surroundings.
@@ -101,7 +110,18 @@ impl Kubelet {
 
     fn turn(&mut self, world: &mut dyn World, uid: &str) {
         let Some(mut worker) = self.workers.remove(uid) else { return };
+        let node = self.shared.nodes.get(worker.node());
+        if let Some(back) = node.and_then(|node| node.back_at(world.now())) {
+            // A kubelet that starts again looks at its pods after a second.
+            world.wake_at(NAME, uid.to_owned(), after(back, millis(1000)));
+            worker.away = true;
+            self.workers.insert(uid.to_owned(), worker);
+            return;
+        }
         let mut context = Context { world, shared: &mut self.shared };
+        if std::mem::take(&mut worker.away) {
+            worker.found_again(&mut context);
+        }
         worker.turn(&mut context);
         if worker.is_over() {
             self.shared.listeners.retain(|_, (owner, _)| owner != uid);
@@ -163,7 +183,10 @@ impl Controller for Kubelet {
             let phase = millis(world.random() % 1000);
             let images = self.config.images.iter().filter_map(|i| shell::resolve(i).ok()).map(|i| i.name).collect();
             let address = text(&node, "/status/addresses/0/address").to_owned();
-            self.shared.nodes.insert(name(&node).to_owned(), Node { address, images, phase });
+            let now = world.now();
+            let own = self.config.outages.iter().filter(|outage| outage.node == name(&node));
+            let outages = own.map(|outage| (after(now, outage.from), after(now, outage.until))).collect();
+            self.shared.nodes.insert(name(&node).to_owned(), Node { address, images, phase, outages });
             node::register(world, node);
         }
     }

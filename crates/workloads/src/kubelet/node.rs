@@ -21,14 +21,12 @@ pub(super) fn object(config: &NodeConfig, index: u32, now: Timestamp) -> Value {
     let name = format!("node-{}", index + 1);
     let [a, b, c, d] = config.first_address;
     let address = std::net::Ipv4Addr::from(u32::from_be_bytes([a, b, c, d]).wrapping_add(index << 8)).to_string();
-    let at = seconds(now);
     let resources = |memory: u64, storage: &str| {
         json!({
             "cpu": config.cpus.to_string(), "ephemeral-storage": storage, "hugepages-1Gi": "0", "hugepages-2Mi": "0",
             "memory": format!("{memory}Ki"), "pods": config.pods.to_string(),
         })
     };
-    let condition = |kind: &str, status: &str, reason: &str, message: &str| json!({"type": kind, "status": status, "lastHeartbeatTime": at, "lastTransitionTime": at, "reason": reason, "message": message});
     let images: Vec<Value> = config
         .images
         .iter()
@@ -49,12 +47,7 @@ pub(super) fn object(config: &NodeConfig, index: u32, now: Timestamp) -> Value {
         "status": {
             "capacity": resources(config.memory_kib, "264212084Ki"),
             "allocatable": resources(config.memory_kib.saturating_sub(102_400), "267847642337"),
-            "conditions": [
-                condition("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
-                condition("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
-                condition("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
-                condition("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
-            ],
+            "conditions": conditions(&Value::Null, now),
             "addresses": [{"type": "InternalIP", "address": address}, {"type": "Hostname", "address": name}],
             "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
             "nodeInfo": {
@@ -66,6 +59,26 @@ pub(super) fn object(config: &NodeConfig, index: u32, now: Timestamp) -> Value {
             "images": images,
         },
     })
+}
+
+/// What a healthy node says of itself; times of what has not changed stay.
+fn conditions(node: &Value, now: Timestamp) -> Value {
+    let at = seconds(now);
+    let all = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("Ready", "True", "KubeletReady", "kubelet is posting ready status"),
+    ];
+    let conditions = all.into_iter().map(|(kind, status, reason, message)| {
+        let old = crate::fields::condition(node, kind).filter(|c| crate::fields::text(c, "/status") == status);
+        let since = old.map_or_else(|| at.clone(), |c| crate::fields::text(c, "/lastTransitionTime").to_owned());
+        json!({
+            "type": kind, "status": status, "lastHeartbeatTime": at, "lastTransitionTime": since, "reason": reason,
+            "message": message,
+        })
+    });
+    Value::Array(conditions.collect())
 }
 
 /// Creates the node with its status and its lease.
@@ -100,10 +113,12 @@ fn micros(at: Timestamp) -> String {
 }
 
 pub(super) fn heartbeat(world: &mut dyn World, shared: &Shared, node: &str) {
-    if !shared.nodes.contains_key(node) {
+    let Some(own) = shared.nodes.get(node) else { return };
+    let now = world.now();
+    if let Some(back) = own.back_at(now) {
+        world.wake_at(NAME, format!("node/{node}"), after(back, Duration::from_millis(500)));
         return;
     }
-    let now = world.now();
     if let Some(lease) = world.get(&LEASES, LEASE_NAMESPACE, node) {
         let mut renewed = (*lease).clone();
         put(&mut renewed, &["spec", "renewTime"], json!(micros(now)));
@@ -113,13 +128,11 @@ pub(super) fn heartbeat(world: &mut dyn World, shared: &Shared, node: &str) {
     if let Some(current) = world.get(&NODES, "", node) {
         let last =
             crate::fields::condition(&current, "Ready").map_or(now, |c| crate::fields::time(c, "/lastHeartbeatTime"));
-        if crate::fields::between(last, now) >= REPORT {
+        let lost =
+            crate::fields::condition(&current, "Ready").is_some_and(|c| crate::fields::text(c, "/status") != "True");
+        if crate::fields::between(last, now) >= REPORT || lost {
             let mut reported = (*current).clone();
-            if let Some(conditions) = reported.pointer_mut("/status/conditions").and_then(Value::as_array_mut) {
-                for condition in conditions {
-                    put(condition, &["lastHeartbeatTime"], json!(seconds(now)));
-                }
-            }
+            put(&mut reported, &["status", "conditions"], conditions(&current, now));
             let _ = world.update_status(&NODES, reported, NAME);
         }
     }

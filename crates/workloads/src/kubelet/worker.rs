@@ -145,6 +145,8 @@ pub(super) struct Worker {
     pub(super) mount_pause: Duration,
     /// `DeadlineExceeded` and its message.
     pub(super) failed: Option<(&'static str, String)>,
+    /// Something was due while the kubelet did not run.
+    pub(super) away: bool,
 }
 
 impl Worker {
@@ -194,6 +196,7 @@ impl Worker {
             first_synced: false,
             mount_pause: millis(500),
             failed: None,
+            away: false,
         }
     }
 
@@ -220,6 +223,17 @@ impl Worker {
         }
         self.event_at = Some(after(now, millis(20)));
         true
+    }
+
+    /// A kubelet that has started again knows nothing of probes that passed before.
+    pub(super) fn found_again(&mut self, context: &mut Context<'_>) {
+        for unit in &mut self.units {
+            if unit.spec.get("readinessProbe").is_some_and(Value::is_object) {
+                unit.ready = false;
+                unit.probes = Probe::all(context.world, &unit.spec);
+            }
+        }
+        self.write_status(context);
     }
 
     /// The object is gone: everything ends with it, the logs too.

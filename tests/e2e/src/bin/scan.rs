@@ -154,18 +154,22 @@ impl Scan {
         let namespace = std::env::var("HARNESS_NAMESPACE").unwrap_or_default();
         let resources = kubectl(&["api-resources", "--verbs=list", "--output=name"]).unwrap_or_default();
         let resources = String::from_utf8_lossy(&resources).into_owned();
-        let (mut read, mut pods) = (0, Vec::new());
-        for resource in resources.lines() {
-            for scope in [["--namespace", &namespace], ["--all-namespaces", "--ignore-not-found"]] {
-                let args = ["get", resource, "--output=json", "--show-managed-fields", scope[0], scope[1]];
-                let Some(answer) = kubectl(&args) else { continue };
-                read += 1;
-                self.search("objects", resource, &answer);
-                if resource == "pods" {
-                    pods = names(&answer);
-                }
-                if resource == "deployments.apps" && scope[0] == "--namespace" {
-                    self.managers(&answer);
+        let (mut read, mut pods) = (BTreeSet::new(), Vec::new());
+        // All kinds at once: a process for each would take longer than everything else. Those that may not be listed are
+        // told on standard error, the others come all the same.
+        let all = resources.lines().collect::<Vec<_>>().join(",");
+        for scope in [["--namespace", &namespace], ["--all-namespaces", "--ignore-not-found"]] {
+            let args = ["get", &all, "--output=json", "--show-managed-fields", scope[0], scope[1]];
+            let answer = output(&args);
+            self.search("objects", scope[0], &answer);
+            let list: serde_json::Value = serde_json::from_slice(&answer).unwrap_or_default();
+            for item in list["items"].as_array().into_iter().flatten() {
+                let kind = item["kind"].as_str().unwrap_or_default();
+                read.insert(kind.to_owned());
+                match (kind, scope[0]) {
+                    ("Pod", "--namespace") => pods.extend(item["metadata"]["name"].as_str().map(str::to_owned)),
+                    ("Deployment", "--namespace") => self.managers(item),
+                    _ => {}
                 }
             }
         }
@@ -192,18 +196,15 @@ impl Scan {
                 self.search("logs", pod, &answer);
             }
         }
-        self.notes.push(format!("CLUSTER {read} lists, {} pods", pods.len()));
+        self.notes.push(format!("CLUSTER lists with {} kinds, {} pods", read.len(), pods.len()));
     }
 
-    /// Who has written the fields of each Deployment, besides controllers.
-    fn managers(&mut self, list: &[u8]) {
-        let list: serde_json::Value = serde_json::from_slice(list).unwrap_or_default();
-        for object in list["items"].as_array().into_iter().flatten() {
-            let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
-            let managers: BTreeSet<&str> = entries.filter_map(|entry| entry["manager"].as_str()).collect();
-            let others: Vec<&str> = managers.into_iter().filter(|m| *m != "kube-controller-manager").collect();
-            self.notes.push(format!("MANAGERS {}", others.join(",")));
-        }
+    /// Who has written the fields of a Deployment, besides controllers.
+    fn managers(&mut self, object: &serde_json::Value) {
+        let entries = object["metadata"]["managedFields"].as_array().into_iter().flatten();
+        let managers: BTreeSet<&str> = entries.filter_map(|entry| entry["manager"].as_str()).collect();
+        let others: Vec<&str> = managers.into_iter().filter(|m| *m != "kube-controller-manager").collect();
+        self.notes.push(format!("MANAGERS {}", others.join(",")));
     }
 }
 
@@ -232,8 +233,8 @@ fn kubectl<S: AsRef<OsStr>>(args: &[S]) -> Option<Vec<u8>> {
     output.status.success().then_some(output.stdout)
 }
 
-fn names(list: &[u8]) -> Vec<String> {
-    let list: serde_json::Value = serde_json::from_slice(list).unwrap_or_default();
-    let items = list["items"].as_array().into_iter().flatten();
-    items.filter_map(|item| item["metadata"]["name"].as_str().map(str::to_owned)).collect()
+/// What it prints, also where it could not do all that was asked.
+fn output<S: AsRef<OsStr>>(args: &[S]) -> Vec<u8> {
+    let output = Command::new("kubectl").args(args).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    output.map(|output| output.stdout).unwrap_or_default()
 }

@@ -135,7 +135,7 @@ fn what_is_unfit_is_told_with_the_line_to_change() {
         let start = text.find("symptoms:").expect("symptoms");
         let end = text.find("health:").expect("health");
         let symptom = "symptoms:\n  - name: restated\n    select: {apiVersion: apps/v1, kind: Deployment, name: $(params.app)}\n    \
-                       any: object.metadata.generation > 1\n";
+                       any: object.spec.template.spec.containers[0].image == params.image\n";
         format!("{}{symptom}{}", &text[..start], &text[end..])
     };
     instructed(&unfit(&sandbox, "restated", restated), "standing still", "restated holds");
