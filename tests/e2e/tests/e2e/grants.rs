@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::{Command, Stdio};
 
 use e2e::{Cluster, Finished, Sandbox, kubectl_or_skip};
 use model::{CaseFile, Class, ClusterKind, Outcome, Party};
@@ -67,6 +68,46 @@ fn a_cluster_that_nobody_named_is_refused_and_the_told_lines_allow_it() {
     assert!(refused.stderr.contains("says that this context leads to"), "{}", refused.stderr);
     cluster.interrupt();
     other.interrupt();
+    sandbox.assert_nothing_left();
+}
+
+/// The same command on a kernel without Landlock.
+fn without_landlock(command: &Command) -> Command {
+    let mut wrapped = Command::new(env!("CARGO_BIN_EXE_no-landlock"));
+    wrapped.arg(command.get_program()).args(command.get_args()).stdin(Stdio::null());
+    wrapped.current_dir(command.get_current_dir().expect("the sandbox"));
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => wrapped.env(name, value),
+            None => wrapped.env_remove(name),
+        };
+    }
+    wrapped
+}
+
+#[test]
+fn an_agent_that_needs_a_sandbox_is_kept_off_a_cluster_that_stays_where_there_is_none() {
+    let (cluster, sandbox) = (Cluster::up(), Sandbox::new());
+    existing(&sandbox, &cluster, "");
+    let lines = stanza(&sandbox.harness(&["run", "m.yaml"]).expect(1).stderr, "clusters");
+    sandbox
+        .write("grants.yaml", format!("{lines}agents: [{{id: triage, access: edit-case, require_sandbox: true}}]\n"));
+    let run = |command: &mut Command| {
+        Finished::of(command.args(["run", "m.yaml"]));
+        let [case] = sandbox.only_run().cases().try_into().expect("one case");
+        fs::remove_dir_all(sandbox.path().join("results")).expect("the next run is the only one again");
+        case
+    };
+    let refused: CaseFile = run(&mut without_landlock(&sandbox.command()));
+    assert_eq!((refused.outcome, refused.class), (Outcome::Error, Some(Class::Infrastructure)), "{}", refused.message);
+    assert!(refused.message.contains("the grant of agent `triage` says `require_sandbox`"), "{}", refused.message);
+    assert_eq!(refused.gate.requests, 0, "it was let at nothing");
+    let lets_in: CaseFile = run(&mut sandbox.command());
+    match lets_in.outcome {
+        Outcome::Passed => assert!(lets_in.isolation.landlock, "{:?}", lets_in.isolation),
+        _ => assert_eq!(lets_in.message, refused.message, "this machine has no Landlock either"),
+    }
+    cluster.interrupt();
     sandbox.assert_nothing_left();
 }
 
