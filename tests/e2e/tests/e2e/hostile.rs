@@ -145,7 +145,11 @@ fn run_measured(sandbox: &Sandbox, max: Duration) -> (RunFolder, u64, i32) {
 }
 
 /// Deeds after which `stop` cannot do its work, and what it says: it is called with what was saved, whatever that is.
-const STOPPED: &[(&str, &str)] = &[("malformed-state", "EOF while parsing"), ("foreign-state", r#"["of","another"]"#)];
+const STOPPED: &[(&str, &str)] = &[
+    ("checkpoint-then-trap", r#"{"saved":true}"#),
+    ("malformed-state", "EOF while parsing"),
+    ("foreign-state", r#"["of","another"]"#),
+];
 
 fn assert_stopped(how: &str, case: &CaseFile) {
     let stop = case.phases.iter().find(|phase| phase.phase == Phase::Stop).expect("it is stopped");
