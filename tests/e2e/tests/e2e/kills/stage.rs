@@ -185,7 +185,20 @@ impl Stage {
                 process.signal(Signal::KILL);
             }
         }
-        process.wait(LONGEST)
+        let (begun, mut status) = (Instant::now(), None);
+        while status.is_none() && begun.elapsed() < LONGEST {
+            std::thread::sleep(Duration::from_millis(50));
+            status = process.child().try_wait().expect("a child can be waited for");
+        }
+        status.unwrap_or_else(|| {
+            let said = fs::read_to_string(self.sandbox.path().join("run.stderr")).unwrap_or_default();
+            let last = self.runs().iter().map(|run| events(run)).max_by_key(|events| events.last().map(|last| last.at));
+            let last = last.unwrap_or_default();
+            let last = &last[last.len().saturating_sub(5)..];
+            panic!(
+                "the run of {matrix} that crashes at {crash_at:?} goes on for more than {LONGEST:?}: {last:#?}\n{said}"
+            )
+        })
     }
 
     fn recover(&self, crash_at: Option<&str>) -> Finished {
