@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use catalog::{AgentPreset, Problem};
-use engine::{Cancel, Listener, RunOptions, RunRequest};
+use engine::{Cancel, Listener, RunOptions, RunRequest, VisitRequest};
 use executor::agent::Given;
+use executor::{Exit, OnLine};
 use matrix::{Known, Matrix};
-use model::{CaseFile, Objective};
+use model::{AnswerRecord, CaseFile, Objective, Outcome, Usage, exit_code};
 use serde::Serialize;
 use serde_json::Value;
 use store::{RunDir, Store};
@@ -19,6 +20,8 @@ use crate::{ApiError, Harness};
 const EASY: &str = "image-pull-error";
 /// How many lines of the agent's output are shown.
 const SHOWN_LINES: usize = 20;
+/// The time of an agent that is run by itself.
+const VISIT: Duration = Duration::from_secs(600);
 
 /// An agent in a list.
 #[derive(Clone, Debug, Serialize)]
@@ -82,7 +85,99 @@ pub struct AgentTested {
     pub exit_code: u8,
 }
 
+/// An agent to be let at a cluster that is there, by itself.
+#[derive(Clone, Debug, Default)]
+pub struct AgentVisit {
+    /// Which.
+    pub id: String,
+    /// Appended to its command.
+    pub args: Vec<String>,
+    /// The cluster that this file leads to; none: `$KUBECONFIG`, else `~/.kube/config`.
+    pub kubeconfig: Option<String>,
+    /// Its context there; none: the current one.
+    pub context: Option<String>,
+    /// What it is to look at, and the only place where it may change anything.
+    pub namespace: String,
+    /// The time that it gets; 10 minutes when none.
+    pub time: Option<Duration>,
+    /// Where its answer goes, once it can be read.
+    pub answer: Option<PathBuf>,
+}
+
+/// What became of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct AgentVisited {
+    /// How its process ended.
+    pub ended: String,
+    /// Its provider was not available: why.
+    pub unavailable: Option<String>,
+    /// What it handed in.
+    pub answer: AnswerRecord,
+    /// What it used.
+    pub usage: Usage,
+    /// 0 with an answer, 10 without one by its own doing, 11 when it could not work.
+    pub exit_code: u8,
+}
+
 impl Harness {
+    /// Lets an agent at a cluster that the grants file names, through a gate, with nothing induced and nothing judged.
+    ///
+    /// # Errors
+    /// There is no such agent or cluster, or it may not or cannot be let in.
+    pub async fn agents_run(
+        &self,
+        visit: AgentVisit,
+        on_line: OnLine,
+        cancel: Cancel,
+    ) -> Result<AgentVisited, ApiError> {
+        let preset = self.agent(&visit.id)?.clone();
+        let source = cluster::Source {
+            provisioner: "stub",
+            template: None,
+            kubeconfig: visit.kubeconfig.as_deref(),
+            context: visit.context.as_deref(),
+        };
+        let provisioner = cluster::provisioner(&source).map_err(|error| ApiError::input(error.to_string()))?;
+        let setting = self.setting()?;
+        let named = setting.grants.cluster(cluster::site(provisioner.existing(), "local")).map(|_| ());
+        named.map_err(|error| ApiError::input(error.to_string()))?;
+        let folder = tempfile::Builder::new().prefix("harness-").tempdir();
+        let folder = folder.map_err(|error| ApiError::io("create a folder in", &std::env::temp_dir(), error))?;
+        let request = VisitRequest {
+            setting,
+            objective: objective(&preset),
+            preset,
+            args: visit.args,
+            provisioner,
+            namespace: visit.namespace,
+            access: "edit-case".to_owned(),
+            time: visit.time.unwrap_or(VISIT),
+            folder: folder.path().to_owned(),
+            on_line,
+            cancel,
+        };
+        let result = engine::visit(request).await.map_err(|error| ApiError::Unjudged(error.to_string()))?;
+        if let (Some(path), Some(answer)) = (&visit.answer, &result.answer.parsed) {
+            let text = serde_json::to_vec_pretty(answer).unwrap_or_default();
+            std::fs::write(path, text).map_err(|error| ApiError::io("write", path, error))?;
+        }
+        let kept_from_work = result.unavailable.is_some()
+            || result.outcome == Some(Outcome::Error)
+            || matches!(result.exit, Exit::NotStarted(_) | Exit::Cancelled);
+        let answered = result.answer.parsed.is_some() && !matches!(result.exit, Exit::TimedOut | Exit::Capped(_));
+        Ok(AgentVisited {
+            ended: result.exit.to_string(),
+            unavailable: result.unavailable,
+            answer: result.answer,
+            usage: result.usage,
+            exit_code: match (kept_from_work, answered) {
+                (true, _) => exit_code::UNJUDGED,
+                (false, false) => exit_code::FAILED,
+                (false, true) => exit_code::OK,
+            },
+        })
+    }
+
     /// Every agent that can be used, by id.
     pub async fn agents_list(&self) -> AgentList {
         let mut list = AgentList { agents: Vec::new(), problems: self.agents().problems().to_vec() };
@@ -154,11 +249,7 @@ impl Harness {
 
 /// One case: the easy failure with this agent, under an objective that it supports.
 fn easy(preset: &AgentPreset) -> Result<(Matrix, Vec<u8>), ApiError> {
-    let objective = match preset.supports.as_slice() {
-        [] => Objective::Diagnose,
-        all if all.contains(&Objective::Diagnose) => Objective::Diagnose,
-        [first, ..] => *first,
-    };
+    let objective = objective(preset);
     let text = format!(
         "name: agent-test\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [{EASY}]\nagents: [{}]\n\
          objective: {objective}\n",
@@ -171,6 +262,15 @@ fn easy(preset: &AgentPreset) -> Result<(Matrix, Vec<u8>), ApiError> {
         ..Known::default()
     };
     Ok((Matrix::parse(&Source::new("agent test", &text), &known)?, text.into_bytes()))
+}
+
+/// To diagnose, where it can.
+fn objective(preset: &AgentPreset) -> Objective {
+    match preset.supports.as_slice() {
+        [] => Objective::Diagnose,
+        all if all.contains(&Objective::Diagnose) => Objective::Diagnose,
+        [first, ..] => *first,
+    }
 }
 
 fn last_lines(path: &Path) -> Vec<String> {

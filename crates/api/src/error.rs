@@ -38,8 +38,10 @@ pub enum ApiError {
     /// Stored runs could not be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The filter leaves no case.
-    #[error("the filter selects none of the {0} cases; `harness-cli list MATRIX` shows them")]
+    /// No case is left.
+    #[error(
+        "the selection (`--filter`, `--rerun`) selects none of the {0} cases; `harness-cli list MATRIX` shows them"
+    )]
     NothingSelected(u64),
     /// The run could not be brought to its end.
     #[error("{0}")]
@@ -103,7 +105,6 @@ impl From<Diagnostic> for ApiError {
 impl From<EngineError> for ApiError {
     fn from(error: EngineError) -> Self {
         match error {
-            EngineError::Filter(error) => Self::Usage(error.to_string()),
             EngineError::Store(error) => Self::Store(error),
             // It broke in the middle: what was not judged cannot be.
             EngineError::Record(error) => Self::Unjudged(format!("the run could not be recorded: {error}")),

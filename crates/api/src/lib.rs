@@ -3,7 +3,9 @@
 
 mod agents;
 mod author;
+mod baseline;
 mod blast;
+mod choice;
 mod cluster;
 mod config;
 mod error;
@@ -21,19 +23,21 @@ mod runs;
 mod schema;
 
 pub use ::author::Lang;
-pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested};
+pub use agents::{AgentDetails, AgentEntry, AgentList, AgentTest, AgentTested, AgentVisit, AgentVisited};
 pub use author::{BuiltFailure, NewFailure};
+pub use baseline::ExportedBaseline;
 pub use blast::{BlastRadius, NotGranted};
 pub use catalog::{Capabilities, Inspection, Problem};
+pub use choice::{Again, Choice, Rerun};
 pub use cluster::{RunningCluster, cluster_up};
 pub use config::{Config, Overrides};
 pub use engine::{
-    Cancel, Canceller, Fitness, FitnessCheck, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener, Proof, ProvedOn,
-    Stage,
+    Cancel, Canceller, Fitness, FitnessCheck, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener, Partition, Proof,
+    ProvedOn, Stage,
 };
 pub use error::ApiError;
 pub use executor::agent::Given;
-pub use executor::{Sandbox, arguments, hide_arguments, sandbox_available, stage};
+pub use executor::{OnLine, Sandbox, arguments, hide_arguments, sandbox_available, stage};
 pub use failures::{FailureDetails, FailureEntry, FailureList, FailureRun};
 pub use fitness::{FailureTested, FailuresTest};
 pub use harness::Harness;

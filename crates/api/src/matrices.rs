@@ -13,8 +13,9 @@ use model::Objective;
 use serde::Serialize;
 use yaml::{Diagnostic, Diagnostics, Severity, Source};
 
+use crate::baseline::{Found, of_matrix};
 use crate::harness::shown;
-use crate::{ApiError, Harness};
+use crate::{ApiError, Choice, Harness};
 
 /// A matrix without errors.
 pub(crate) struct Checked {
@@ -22,6 +23,8 @@ pub(crate) struct Checked {
     /// The file, byte for byte.
     pub(crate) bytes: Vec<u8>,
     pub(crate) warnings: Diagnostics,
+    /// What its `accept` compares with.
+    pub(crate) baseline: Option<Found>,
 }
 
 /// What came of checking a matrix.
@@ -107,7 +110,12 @@ pub struct Listing {
 impl Listing {
     /// The selected cases, in the order in which they run.
     pub fn cases(&self) -> impl Iterator<Item = PlannedCase> + '_ {
-        self.matrix.cases().filter(|case| self.selection.selects(case)).map(|case| planned(&case))
+        self.selection.cases(&self.matrix).map(|case| planned(&case))
+    }
+
+    /// Whether nothing is selected, in whichever partition.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.selection.is_empty(&self.matrix)
     }
 
     /// How many cases there are, selected or not.
@@ -131,15 +139,15 @@ fn planned(case: &CaseSpec<'_>) -> PlannedCase {
     }
 }
 
-impl Checked {
-    /// The cases that match every filter.
-    pub(crate) fn listing(self, filter: &[String]) -> Result<Listing, ApiError> {
-        let selection = Selection::parse(filter).map_err(|error| ApiError::Usage(error.to_string()))?;
-        Ok(Listing { warnings: self.warnings, matrix: self.matrix, selection })
-    }
-}
-
 impl Harness {
+    /// The cases that are chosen.
+    pub(crate) fn listing(&self, checked: Checked, choice: &Choice, path: &Path) -> Result<Listing, ApiError> {
+        let Checked { matrix, mut warnings, .. } = checked;
+        let (selection, odd) = self.selection(choice, &matrix, path)?;
+        warnings.0.extend(odd);
+        Ok(Listing { warnings, matrix, selection })
+    }
+
     /// Checks a matrix: the file by itself, against the failures and agents that are there, and its parameters.
     ///
     /// # Errors
@@ -172,9 +180,9 @@ impl Harness {
     /// The cases of a matrix.
     ///
     /// # Errors
-    /// The matrix is invalid, or a filter cannot be read.
-    pub fn list(&self, path: &Path, filter: &[String]) -> Result<Listing, ApiError> {
-        self.check(path)?.listing(filter)
+    /// The matrix is invalid, a filter cannot be read, or there is no such run.
+    pub fn list(&self, path: &Path, choice: &Choice) -> Result<Listing, ApiError> {
+        self.listing(self.check(path)?, choice, path)
     }
 
     async fn agent_plans(&self, matrix: &Matrix) -> Result<Vec<AgentPlan>, ApiError> {
@@ -205,7 +213,8 @@ impl Harness {
     pub(crate) fn check(&self, path: &Path) -> Result<Checked, ApiError> {
         let (source, bytes) = read(path)?;
         let matrix = Matrix::parse(&source, &self.known()?)?;
-        Ok(Checked { warnings: matrix.warnings.clone(), matrix, bytes })
+        let baseline = of_matrix(&matrix, &source, path)?;
+        Ok(Checked { warnings: matrix.warnings.clone(), matrix, bytes, baseline })
     }
 
     /// What a matrix may name.

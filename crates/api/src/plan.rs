@@ -102,11 +102,11 @@ impl Harness {
     pub fn plan(&self, input: &RunInput) -> Result<Plan, ApiError> {
         let mut checked = self.check(&input.matrix)?;
         checked.matrix.execution.repeats = input.repeat.unwrap_or(checked.matrix.execution.repeats);
-        let listing = checked.listing(&input.filter)?;
-        let cases: Vec<PlannedCase> = listing.cases().collect();
-        if cases.is_empty() {
+        let listing = self.listing(checked, &input.choice, &input.matrix)?;
+        if listing.is_empty() {
             return Err(ApiError::NothingSelected(listing.all()));
         }
+        let cases: Vec<PlannedCase> = listing.cases().collect();
         let matrix = listing.matrix();
         let grants = self.grants()?;
         let clusters = found(matrix, |id| cases.iter().any(|case| case.cluster == id))?;

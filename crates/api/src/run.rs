@@ -10,15 +10,15 @@ use store::{RunDir, Store, write_atomically};
 use yaml::Diagnostics;
 
 use crate::matrices::Checked;
-use crate::{ApiError, Harness, LeftCluster, RecoverInput, RecoveredCase, StoredRunWithCases, git};
+use crate::{ApiError, Choice, Harness, LeftCluster, RecoverInput, RecoveredCase, StoredRunWithCases, git};
 
 /// What to run and how.
 #[derive(Clone, Debug, Default)]
 pub struct RunInput {
     /// The matrix file.
     pub matrix: PathBuf,
-    /// Only cases that match every one of these.
-    pub filter: Vec<String>,
+    /// Which of its cases.
+    pub choice: Choice,
     /// Instead of the matrix's `repeats`.
     pub repeat: Option<u32>,
     /// Instead of the matrix's `retries`.
@@ -78,15 +78,17 @@ impl Harness {
         listeners: Vec<Box<dyn Listener>>,
         cancel: Cancel,
     ) -> Result<RunFinished, ApiError> {
-        let Checked { mut matrix, bytes, mut warnings } = self.check(&input.matrix)?;
+        let Checked { mut matrix, bytes, mut warnings, baseline } = self.check(&input.matrix)?;
         warnings.0.extend(self.admitted(&matrix, &input.matrix)?);
         matrix.execution.repeats = input.repeat.unwrap_or(matrix.execution.repeats);
         let all = matrix.case_count();
+        let (selection, odd) = self.selection(&input.choice, &matrix, &input.matrix)?;
+        warnings.0.extend(odd);
         let mut setting = self.setting_for(&matrix)?;
         setting.hidden.push(input.matrix.clone());
+        setting.hidden.extend(baseline.iter().map(|found| found.path.clone()));
         notice(Notice::Matrix(&warnings));
-        let selection = engine::Selection::parse(&input.filter).map_err(|e| ApiError::Usage(e.to_string()))?;
-        if !matrix.cases().any(|case| selection.selects(&case)) {
+        if selection.is_empty(&matrix) {
             return Err(ApiError::NothingSelected(all));
         }
         if let Some(path) = &input.junit {
@@ -104,7 +106,8 @@ impl Harness {
             fail_fast: input.fail_fast,
             exit_zero: input.exit_zero,
             allow_skipped: input.allow_skipped,
-            filter: input.filter,
+            baseline: baseline.map(|found| found.baseline),
+            selection,
             seed: None,
             git_commit: std::env::current_dir().ok().and_then(|folder| git::commit(&folder)),
         };

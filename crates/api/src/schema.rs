@@ -6,12 +6,12 @@ use serde_json::Value;
 use crate::ApiError;
 
 /// The formats that have a schema.
-pub const SCHEMAS: [&str; 10] =
-    ["matrix", "metadata", "agent", "grants", "task", "answer", "case", "run", "run-document", "event"];
+pub const SCHEMAS: [&str; 11] =
+    ["matrix", "metadata", "agent", "grants", "task", "answer", "case", "run", "run-document", "event", "baseline"];
 
 /// The JSON Schema of a format: `matrix`, `metadata`, `agent` and `grants` are what people write, `task` and `answer`
 /// what agents read and write, `case`, `run` and `event` what a run directory holds, `run-document` what
-/// `run --format json` prints.
+/// `run --format json` prints, `baseline` what `runs export --baseline` writes.
 ///
 /// # Errors
 /// There is no such format.
@@ -27,6 +27,7 @@ pub fn schema(name: &str) -> Result<Value, ApiError> {
         "run" => of::<model::RunFile>(),
         "run-document" => of::<model::RunDocument>(),
         "event" => of::<model::Event>(),
+        "baseline" => of::<model::Baseline>(),
         _ => Err(ApiError::unknown("format", name, &SCHEMAS)),
     }
 }

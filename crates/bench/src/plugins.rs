@@ -57,7 +57,7 @@ fn call(failure: &Failure) -> Result<Call, String> {
         params: json!(resolved.params),
         metadata: resolved.to_json(),
         seed: 1,
-        log: Arc::new(|_| {}),
+        log: Arc::new(|_| None),
         checkpoint: Arc::new(|_| Box::pin(std::future::ready(Ok(())))),
         script: None,
         deadline: Duration::from_secs(10),

@@ -88,13 +88,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// List the cases of a matrix, one a line, in the order in which they run
+    /// List the cases of a matrix, one a line, in expansion order
+    #[command(after_help = FILTER_HELP)]
     List {
         /// The matrix
         matrix: PathBuf,
-        /// Only cases that match; see `run --help`
-        #[arg(long, value_name = "EXPR")]
-        filter: Vec<String>,
+        #[command(flatten)]
+        choice: Choice,
         #[command(flatten)]
         output: Output,
     },
@@ -139,15 +139,26 @@ impl Command {
             Self::Run(_)
                 | Self::Recover(_)
                 | Self::Failures(Failures::Run(_) | Failures::Test(_))
-                | Self::Agents(Agents::Test { .. })
+                | Self::Agents(Agents::Test { .. } | Agents::Run(_))
         )
     }
 }
 
-const RUN_HELP: &str = "\
+/// `--help` is read by people who look for one thing: what filters are stands with both commands that take them.
+macro_rules! filter_help {
+    () => {
+        "\
 Filters:
-  KEY=GLOB with the keys cluster, failure, agent and case, or a bare GLOB over case ids
-  (<cluster>--<failure>--<agent>). A case runs when every filter matches it.
+  KEY=GLOB or KEY!=GLOB with the keys cluster, failure, agent, tag (of the failure) and case, or a bare GLOB
+  over case ids (<cluster>--<failure>--<agent>). A case is selected when every filter matches it."
+    };
+}
+
+const FILTER_HELP: &str = filter_help!();
+
+const RUN_HELP: &str = concat!(
+    filter_help!(),
+    "
 
 Exit codes:
   0          what `accept` asks holds; without it, every case that counts passed
@@ -156,8 +167,51 @@ Exit codes:
   10         a case failed, or timed out by the agent's doing, or `accept` is not met
   11         a case could not be judged
   12         a cluster could not be put back
-  13         the filter selected nothing
-  130, 143   interrupted by SIGINT, SIGTERM";
+  13         nothing is selected
+  130, 143   interrupted by SIGINT, SIGTERM"
+);
+
+/// Which cases of a matrix.
+#[derive(Args, Debug)]
+pub(crate) struct Choice {
+    /// Only cases that match; repeatable
+    #[arg(long, value_name = "EXPR")]
+    filter: Vec<String>,
+    /// Only cases that ended so in an earlier run
+    #[arg(long, value_name = "WHICH", value_delimiter = ',', requires = "of")]
+    rerun: Vec<Which>,
+    /// The earlier run: an id, a unique prefix of one, or `latest`
+    #[arg(long, value_name = "RUN", requires = "rerun")]
+    of: Option<String>,
+    /// Only part M of N of them: slice:M/N deals them out in order, hash:M/N by case id, so that a new case moves no
+    /// other. An empty part is no error
+    #[arg(long, value_name = "slice:M/N|hash:M/N")]
+    partition: Option<api::Partition>,
+}
+
+impl Choice {
+    pub(crate) fn take(self) -> api::Choice {
+        let which = self.rerun.into_iter().map(|which| match which {
+            Which::Failed => api::Again::Failed,
+            Which::Unjudged => api::Again::Unjudged,
+            Which::Missing => api::Again::Missing,
+        });
+        let which = which.collect();
+        let rerun = self.of.map(|of| api::Rerun { which, of });
+        api::Choice { filter: self.filter, rerun, partition: self.partition }
+    }
+}
+
+/// Which cases of an earlier run.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Which {
+    /// Every case that counts and did not pass
+    Failed,
+    /// Of these, those that could not be judged
+    Unjudged,
+    /// Cases that the run has no result of
+    Missing,
+}
 
 #[derive(Args, Debug)]
 pub(crate) struct Run {
@@ -166,9 +220,8 @@ pub(crate) struct Run {
     /// Stream the logs of agents and failures to standard error
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Only cases that match; repeatable
-    #[arg(long, value_name = "EXPR")]
-    pub(crate) filter: Vec<String>,
+    #[command(flatten)]
+    pub(crate) choice: Choice,
     /// How often each case is run, instead of what the matrix says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) repeat: Option<u32>,
@@ -201,8 +254,6 @@ pub(crate) struct Run {
     /// Print the cases and what failures may do to the cluster; run nothing, write nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
-    #[arg(long, value_name = "PARTITION", hide = true, value_parser = later)]
-    pub(crate) partition: Option<String>,
 }
 
 #[derive(Args, Debug)]
@@ -333,7 +384,7 @@ pub(crate) struct FailuresRun {
     #[arg(long, value_name = "NAME")]
     pub(crate) context: Option<String>,
     /// The operator's grants, instead of what the configuration says
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "HARNESS_GRANTS")]
     pub(crate) grants: Option<PathBuf>,
 }
 
@@ -361,6 +412,47 @@ pub(crate) enum Agents {
         #[command(flatten)]
         output: Output,
     },
+    /// Let an agent at an existing cluster, through the gate; nothing is induced, judged or put back
+    Run(AgentsRun),
+}
+
+impl Agents {
+    /// The grants file that the command names.
+    pub(crate) fn grants(&self) -> Option<PathBuf> {
+        match self {
+            Self::Run(run) => run.grants.clone(),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AgentsRun {
+    /// Its id
+    pub(crate) id: String,
+    /// The namespace that it is to look at, and the only one where it may change anything
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: String,
+    /// The cluster, instead of $KUBECONFIG or ~/.kube/config; the grants file must name it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<String>,
+    /// The context of the cluster [default: the current one]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// Time for the agent [default: 10m]
+    #[arg(long, value_name = "DUR", value_parser = duration)]
+    pub(crate) timeout_per_test: Option<Duration>,
+    /// Where its answer is written to
+    #[arg(long, value_name = "FILE")]
+    pub(crate) answer: Option<PathBuf>,
+    /// The operator's grants, instead of what the configuration says
+    #[arg(long, value_name = "FILE", env = "HARNESS_GRANTS")]
+    pub(crate) grants: Option<PathBuf>,
+    /// Appended to its command
+    #[arg(last = true, value_name = "ARG")]
+    pub(crate) args: Vec<String>,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -378,6 +470,17 @@ pub(crate) enum Runs {
         case: Option<String>,
         #[command(flatten)]
         output: Output,
+    },
+    /// Make a file of a run that can be committed or sent
+    Export {
+        /// A run id, a unique prefix of one, or `latest`
+        run: String,
+        /// What its agents passed, as `accept.baseline` of a matrix takes it
+        #[arg(long, required = true)]
+        baseline: bool,
+        /// Write it here instead of printing it
+        #[arg(long, short, value_name = "FILE")]
+        output: Option<PathBuf>,
     },
     /// Print the report of a run as Markdown
     Report {
@@ -413,11 +516,6 @@ fn language(text: &str) -> Result<api::Lang, String> {
         Err(_) if ["c", "js", "python"].contains(&text) => Err(LATER.to_owned()),
         Err(_) => Err("write yaml, rust or script".to_owned()),
     }
-}
-
-/// Options of the contract that come in a later version: known, so that the error can say so.
-fn later(_: &str) -> Result<String, String> {
-    Err(LATER.to_owned())
 }
 
 #[cfg(test)]

@@ -1,16 +1,18 @@
-//! What a finished run is worth: the exit code, by `accept` of the matrix where there is one.
+//! What a finished run is worth: what `accept` of the matrix asked and what was found, and the exit code.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use matrix::Accept;
-use model::{CaseFile, Class, Outcome, exit_code};
+use model::{AcceptPart, AcceptRule, Acceptance, CaseFile, ClusterKind, FailureRecord, Id, Outcome, Status, exit_code};
+use report::Share;
 
+use crate::drop::drops;
 use crate::{Interrupt, RunOptions};
 
 /// The exit code of a run, in the contract's order of precedence: leak, interruption, failed, unjudged, fine.
 pub(crate) fn exit_code_of(
     cases: &[CaseFile],
-    accept: Option<&Accept>,
+    acceptance: Option<&Acceptance>,
     options: &RunOptions,
     interrupt: Option<Interrupt>,
 ) -> u8 {
@@ -20,48 +22,90 @@ pub(crate) fn exit_code_of(
     if let Some(interrupt) = interrupt {
         return interrupt.exit_code();
     }
-    let counted: Vec<&CaseFile> = cases.iter().filter(|case| !case.control).collect();
-    let code = match accept {
-        Some(accept) if accepted(&counted, accept) => exit_code::OK,
+    let mut counted = counted(cases, options).map(|case| case.status);
+    let code = match acceptance {
+        Some(acceptance) if acceptance.met => exit_code::OK,
         Some(_) => exit_code::FAILED,
-        None if counted.iter().any(|case| failed(case)) => exit_code::FAILED,
-        None if counted.iter().any(|case| unjudged(case, options.allow_skipped)) => exit_code::UNJUDGED,
+        None if counted.clone().any(|status| status == Status::Fail) => exit_code::FAILED,
+        None if counted.any(|status| status == Status::None) => exit_code::UNJUDGED,
         None => exit_code::OK,
     };
     if options.exit_zero { exit_code::OK } else { code }
 }
 
-fn failed(case: &CaseFile) -> bool {
-    case.outcome == Outcome::Failed || (case.outcome == Outcome::TimedOut && case.class == Some(Class::Agent))
+/// The cases that count: no controls, and with `--allow-skipped` none that was skipped.
+fn counted<'a>(cases: &'a [CaseFile], options: &RunOptions) -> impl Iterator<Item = &'a CaseFile> + Clone {
+    let allow_skipped = options.allow_skipped;
+    cases.iter().filter(move |case| !case.control && !(allow_skipped && case.outcome == Outcome::Skipped))
 }
 
-fn unjudged(case: &CaseFile, allow_skipped: bool) -> bool {
-    match case.outcome {
-        Outcome::Passed | Outcome::Failed => false,
-        Outcome::TimedOut => case.class != Some(Class::Agent),
-        Outcome::Skipped => !allow_skipped,
-        Outcome::Invalid | Outcome::Error | Outcome::Interrupted => true,
+/// What `accept` asked of these cases, and what was found.
+pub(crate) fn acceptance(
+    cases: &[CaseFile],
+    accept: &Accept,
+    options: &RunOptions,
+    failures: &[FailureRecord],
+) -> Acceptance {
+    let counted: Vec<&CaseFile> = counted(cases, options).collect();
+    // A baseline asks for no less than before; only without one does silence mean that all must pass.
+    let least = accept.min_pass_rate.or_else(|| accept.baseline.is_none().then_some(1.0));
+    let mut parts: Vec<AcceptPart> = least.map(|least| pass_rates(&counted, least)).unwrap_or_default();
+    parts.extend(accept.max_unjudged.map(|most| unjudged(&counted, most)));
+    let mut notes = Vec::new();
+    if let Some(baseline) = &options.baseline {
+        let found = drops(cases, failures, baseline, accept.max_drop.unwrap_or(0.0));
+        parts.extend(found.parts);
+        notes = found.notes;
     }
+    Acceptance { met: parts.iter().all(|part| part.met), parts, notes }
 }
 
-/// Whether each agent passes often enough, and enough could be judged.
-fn accepted(cases: &[&CaseFile], accept: &Accept) -> bool {
-    let mut agents: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
-    let mut lost = 0_u32;
+/// Whether each agent passes often enough, on each kind of cluster by itself.
+fn pass_rates(cases: &[&CaseFile], least: f64) -> Vec<AcceptPart> {
+    let mut agents: BTreeMap<(&Id, ClusterKind), (Share, u64)> = BTreeMap::new();
     for case in cases {
-        if unjudged(case, false) {
-            lost += 1;
-            continue;
-        }
-        let (passed, judged) = agents.entry(case.agent.as_str()).or_default();
-        *passed += u32::from(case.outcome == Outcome::Passed);
-        *judged += 1;
+        let (share, all) = agents.entry((&case.agent, case.cluster_kind)).or_default();
+        *all += 1;
+        share.judged += u64::from(case.status != Status::None);
+        share.passed += u64::from(case.status == Status::Pass);
     }
-    let rate = |part: u32, whole: u32| f64::from(part) / f64::from(whole.max(1));
-    let whole = u32::try_from(cases.len()).unwrap_or(u32::MAX);
-    let enough = accept.max_unjudged.is_none_or(|most| rate(lost, whole) <= most);
-    let least = accept.min_pass_rate.unwrap_or(1.0);
-    enough && agents.values().all(|(passed, judged)| rate(*passed, *judged) >= least)
+    let part = |((agent, kind), (share, all)): ((&Id, ClusterKind), (Share, u64))| {
+        let because = match share.wilson() {
+            Some(interval) => format!(
+                "{} of {} judged cases passed, 95 % interval {:.2} to {:.2}",
+                share.passed, share.judged, interval.low, interval.high
+            ),
+            None => format!("none of its {all} cases could be judged"),
+        };
+        AcceptPart {
+            rule: AcceptRule::MinPassRate,
+            agent: Some(agent.clone()),
+            cluster_kind: Some(kind),
+            asked: least,
+            found: share.rate(),
+            met: share.rate().is_some_and(|rate| rate >= least),
+            because,
+        }
+    };
+    agents.into_iter().map(part).collect()
+}
+
+fn unjudged(cases: &[&CaseFile], most: f64) -> AcceptPart {
+    let lost = cases.iter().filter(|case| case.status == Status::None).count() as u64;
+    let share = Share { passed: lost, judged: cases.len() as u64 };
+    let why: BTreeSet<&str> =
+        cases.iter().filter(|case| case.status == Status::None).map(|case| case.outcome.as_str()).collect();
+    let why: Vec<&str> = why.into_iter().collect();
+    let why = if why.is_empty() { String::new() } else { format!(" ({})", why.join(", ")) };
+    AcceptPart {
+        rule: AcceptRule::MaxUnjudged,
+        agent: None,
+        cluster_kind: None,
+        asked: most,
+        found: share.rate(),
+        met: share.rate().is_none_or(|rate| rate <= most),
+        because: format!("{lost} of {} cases have no verdict{why}", cases.len()),
+    }
 }
 
 #[cfg(test)]
@@ -115,6 +159,65 @@ mod tests {
         assert_eq!(code(&[FAILED, INVALID]), 10, "a failure outweighs what could not be judged");
         assert_eq!(code(&[LATE]), 10);
         assert_eq!(code(&[(Outcome::TimedOut, Some(Class::Infrastructure))]), 11);
+    }
+
+    fn accepted(cases: &[CaseFile], accept: &Accept, options: &RunOptions) -> Acceptance {
+        acceptance(cases, accept, options, &[])
+    }
+
+    #[test]
+    fn accept_asks_each_agent_on_each_kind_of_cluster() {
+        let accept = Accept { min_pass_rate: Some(0.5), ..Accept::default() };
+        let elsewhere = |mut case: CaseFile| {
+            case.cluster_kind = model::ClusterKind::Stub;
+            case
+        };
+        let cases = [
+            case("a", PASSED.0, PASSED.1),
+            case("a", FAILED.0, FAILED.1),
+            elsewhere(case("a", LATE.0, LATE.1)),
+            case("b", PASSED.0, PASSED.1),
+            control(case("idle", FAILED.0, FAILED.1)),
+        ];
+        let found = accepted(&cases, &accept, &RunOptions::default());
+        let told: Vec<(String, &str, Option<f64>, bool)> = found
+            .parts
+            .iter()
+            .map(|p| (p.agent.clone().expect("one").to_string(), p.cluster_kind.expect("one").as_str(), p.found, p.met))
+            .collect();
+        let expected = [("a", "embedded", 0.5, true), ("a", "stub", 0.0, false), ("b", "embedded", 1.0, true)];
+        assert_eq!(told, expected.map(|(a, kind, rate, met)| (a.to_owned(), kind, Some(rate), met)));
+        assert!(!found.met);
+        assert!(found.parts[0].because.contains("1 of 2 judged cases passed"), "{}", found.parts[0].because);
+        assert_eq!(exit_code_of(&cases, Some(&found), &RunOptions::default(), None), 10);
+    }
+
+    #[test]
+    fn an_agent_that_was_never_judged_has_met_nothing() {
+        let cases = [case("a", SKIPPED.0, SKIPPED.1), case("b", PASSED.0, PASSED.1)];
+        let accept = Accept { min_pass_rate: Some(0.0), ..Accept::default() };
+        let found = accepted(&cases, &accept, &RunOptions::default());
+        assert!(!found.met);
+        assert_eq!(
+            (found.parts[0].found, found.parts[0].because.as_str()),
+            (None, "none of its 1 cases could be judged")
+        );
+        let allow = RunOptions { allow_skipped: true, ..RunOptions::default() };
+        assert!(accepted(&cases, &accept, &allow).met, "what was skipped by leave counts nowhere");
+    }
+
+    #[test]
+    fn what_could_not_be_judged_has_a_limit() {
+        let cases = [case("a", INVALID.0, INVALID.1), case("a", PASSED.0, PASSED.1)];
+        let asked = |most| Accept { min_pass_rate: Some(1.0), max_unjudged: Some(most), ..Accept::default() };
+        assert!(accepted(&cases, &asked(0.5), &RunOptions::default()).met);
+        let found = accepted(&cases, &asked(0.4), &RunOptions::default());
+        let part = found.parts.last().expect("a part");
+        assert_eq!(
+            (part.met, part.found, part.because.as_str()),
+            (false, Some(0.5), "1 of 2 cases have no verdict (invalid)")
+        );
+        assert!(accepted(&[], &asked(0.0), &RunOptions::default()).met, "an empty partition");
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(crate) async fn let_in(call: AgentCall<'_>, scene: &Scene, watches: &mut Wat
                 Stream::Stdout => LogStream::AgentStdout,
                 Stream::Stderr => LogStream::AgentStderr,
             };
-            logs.line(stream, line);
+            logs.line(stream, line)
         }),
     };
     let result = watches.pump_while(executor::agent::run(run, call.cancel.raised())).await;
@@ -123,7 +123,7 @@ pub(crate) fn ending(result: &AgentResult) -> Ending {
 }
 
 /// The task as the agent reads it; the executor fills in the path of the answer.
-fn task(namespace: &str, objective: Objective, time: Duration, endpoints: &Endpoints) -> Task {
+pub(crate) fn task(namespace: &str, objective: Objective, time: Duration, endpoints: &Endpoints) -> Task {
     let fault_types: BTreeMap<String, String> =
         FAULT_TYPES.iter().map(|fault| (fault.id.to_owned(), fault.meaning.to_owned())).collect();
     Task {

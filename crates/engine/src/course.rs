@@ -10,7 +10,7 @@ use matrix::CaseSpec;
 use model::{CaseFile, Class, EventKind, LogStream, Outcome, Rule, RunFile, StopReason, exit_code};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
-use crate::accept::exit_code_of;
+use crate::accept::{acceptance, exit_code_of};
 use crate::attempts::run_with_retries;
 use crate::case::CaseRequest;
 use crate::cast::{ACCESS, Cast};
@@ -98,13 +98,15 @@ impl Course {
         self.run_file.stopped = interrupt.map(|_| StopReason::Interrupted).or(progress.stopped);
         self.run_file.not_run = self.total.saturating_sub(self.run_file.totals.total);
         self.run_file.left = left;
-        let accept = self.request.matrix.accept.as_ref();
-        let exit_code = match exit_code_of(&cases, accept, &self.request.options, interrupt) {
+        let (accept, options) = (self.request.matrix.accept.as_ref(), &self.request.options);
+        let acceptance = accept.map(|accept| acceptance(&cases, accept, options, &self.run_file.failures));
+        let exit_code = match exit_code_of(&cases, acceptance.as_ref(), options, interrupt) {
             _ if !self.run_file.left.is_empty() => exit_code::LEAK,
             // What was not run for want of money was not judged.
-            exit_code::OK if self.run_file.not_run > 0 && !self.request.options.exit_zero => exit_code::UNJUDGED,
+            exit_code::OK if self.run_file.not_run > 0 && !options.exit_zero => exit_code::UNJUDGED,
             code => code,
         };
+        self.run_file.acceptance = acceptance;
         self.run_file.exit_code = Some(exit_code);
         self.run_file.finished_at = Some(Timestamp::now());
         let finished = EventKind::RunFinished { totals: self.run_file.totals, exit_code };
@@ -179,11 +181,12 @@ impl Course {
         let matrix = &self.request.matrix;
         let of = |cluster: &'_ matrix::ClusterSpec| {
             let id = cluster.id.clone();
-            let selected = matrix.cases().filter(|case| self.selection.selects(case));
-            (1..).zip(selected).filter(move |(_, case)| case.cluster.id == id).map(|(position, case)| Waiting {
-                exclusive: self.cast.failure(&case).is_some_and(|failure| failure.metadata.exclusive),
-                case: (position, case),
-            })
+            (1..).zip(self.selection.cases(matrix)).filter(move |(_, case)| case.cluster.id == id).map(
+                |(position, case)| Waiting {
+                    exclusive: self.cast.failure(&case).is_some_and(|failure| failure.metadata.exclusive),
+                    case: (position, case),
+                },
+            )
         };
         matrix.clusters.iter().map(of).collect()
     }

@@ -1,15 +1,18 @@
 //! Puts every event of a run in one order: numbers it, appends it to the run directory, shows it to the listeners.
 //! A thread of its own, because it writes files and a database; everything else only sends to it.
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use model::{CaseFile, CaseId, Event, EventKind, RunFile, RunId};
 use store::{RunWriter, StoreError};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::Listener;
 
-/// How many messages may wait before senders have to.
-const QUEUE: usize = 4096;
+/// How many messages may wait before senders have to. Lines of logs are up to 16 KiB: some megabytes in all.
+const QUEUE: usize = 1024;
 
 enum Message {
     Event(Option<CaseId>, EventKind),
@@ -59,9 +62,16 @@ impl Dispatcher {
         let _ = self.sender.send(Message::Event(case.cloned(), event)).await;
     }
 
-    /// Sends a log line from code that cannot wait. False: there was no room and the line is not in the event stream.
-    pub(crate) fn try_event(&self, case: &CaseId, event: EventKind) -> bool {
-        self.sender.try_send(Message::Event(Some(case.clone()), event)).is_ok()
+    /// Sends an event from code that cannot wait itself. Where there is no room, what comes back waits for some: who
+    /// made the event waits for it before making the next, so that a flood is slowed down and nothing is lost.
+    pub(crate) fn offer(&self, case: &CaseId, event: EventKind) -> Option<BoxFuture<'static, ()>> {
+        match self.sender.try_send(Message::Event(Some(case.clone()), event)) {
+            Ok(()) | Err(TrySendError::Closed(_)) => None,
+            Err(TrySendError::Full(message)) => {
+                let sender = self.sender.clone();
+                Some(async move { drop(sender.send(message).await) }.boxed())
+            }
+        }
     }
 
     /// Writes the case file and its rows.

@@ -12,6 +12,7 @@ mod claims;
 mod course;
 mod dispatcher;
 mod dossier;
+mod drop;
 mod fitness;
 mod groups;
 mod keeping;
@@ -19,6 +20,7 @@ mod live_test;
 mod logs;
 mod objects;
 mod occupancy;
+mod partition;
 mod pool;
 mod put_back;
 mod record;
@@ -30,6 +32,7 @@ mod schedule;
 mod script;
 mod selection;
 mod single;
+mod visit;
 mod watches;
 
 pub use agent::GIVEN;
@@ -38,10 +41,13 @@ pub use dispatcher::RecordError;
 pub use fitness::{
     Fitness, FitnessCheck, FitnessRequest, Proof, ProvedOn, Verdict as FitnessVerdict, granting_declared, prove,
 };
+pub use judge::SCORING_VERSION;
 pub use keeping::Journals;
 pub use live_test::missing;
+pub use partition::{Partition, PartitionError};
 pub use recover::{Done, RecoverRequest, Recovered, Recovery, recover};
 pub use request::{Listener, Plugins, RunOptions, RunRequest, Setting};
-pub use run::{EngineError, FindProvisioner, run, run_on, source};
+pub use run::{EngineError, FindProvisioner, prompt_digest, run, run_on, source};
 pub use selection::{FilterError, Selection};
 pub use single::{Held, SingleError, SingleRequest, hold};
+pub use visit::{VisitRequest, visit};

@@ -3,9 +3,9 @@
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use futures::future::BoxFuture;
 use model::{CaseId, Decision, DeniedRequest, EventKind, GateCounts, GateRecord, LogStream, Party};
 
 use crate::dispatcher::Dispatcher;
@@ -27,7 +27,6 @@ pub(crate) struct CaseLogs {
     /// Allowed requests of a component or script; kept only where somebody asks for them.
     used: Option<Mutex<Vec<GateRecord>>>,
     denied: Mutex<Vec<DeniedRequest>>,
-    unseen: AtomicU64,
 }
 
 impl CaseLogs {
@@ -43,7 +42,6 @@ impl CaseLogs {
             agent: Mutex::default(),
             used: None,
             denied: Mutex::default(),
-            unseen: AtomicU64::new(0),
         })
     }
 
@@ -71,7 +69,6 @@ impl CaseLogs {
             agent: Mutex::default(),
             used: None,
             denied: Mutex::default(),
-            unseen: AtomicU64::new(0),
         }
     }
 
@@ -123,28 +120,25 @@ impl CaseLogs {
         self.denied.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A line of the failure.
-    pub(crate) fn failure(&self, line: &str) {
+    /// A line of the failure. What comes back is waited for before the next.
+    pub(crate) fn failure(&self, line: &str) -> Option<BoxFuture<'static, ()>> {
         write_line(&self.failure, line);
-        self.line(LogStream::Failure, line);
+        self.line(LogStream::Failure, line)
     }
 
-    /// A line for the event stream alone. A full stream drops it and counts.
-    pub(crate) fn line(&self, stream: LogStream, line: &str) {
-        let Some(dispatcher) = &self.dispatcher else { return };
-        if !dispatcher.try_event(&self.case, EventKind::Log { stream, line: line.to_owned() }) {
-            self.unseen.fetch_add(1, Ordering::Relaxed);
-        }
+    /// A line for the event stream alone. What comes back is waited for before the next.
+    pub(crate) fn line(&self, stream: LogStream, line: &str) -> Option<BoxFuture<'static, ()>> {
+        self.dispatcher.as_ref()?.offer(&self.case, EventKind::Log { stream, line: line.to_owned() })
     }
 
-    /// Writes out what is buffered. What comes back is how many lines the event stream had no room for.
-    pub(crate) fn flush(&self) -> std::io::Result<u64> {
+    /// Writes out what is buffered.
+    pub(crate) fn flush(&self) -> std::io::Result<()> {
         for file in [&self.gate, &self.failure] {
             if let Some(file) = file.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
                 file.flush()?;
             }
         }
-        Ok(self.unseen.swap(0, Ordering::Relaxed))
+        Ok(())
     }
 }
 

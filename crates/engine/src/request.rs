@@ -7,11 +7,11 @@ use std::time::Duration;
 use catalog::{Agents, Failure, Implementation, Library};
 use gate::Grants;
 use matrix::Matrix;
-use model::Event;
+use model::{Baseline, Event};
 use plugin::{Host, LoadError, Plugin};
 use store::Store;
 
-use crate::Journals;
+use crate::{Journals, Selection};
 
 /// Sees every event of a run, in order. Called from one thread; a slow listener slows the run down.
 pub trait Listener: Send {
@@ -95,8 +95,10 @@ pub struct RunOptions {
     pub exit_zero: bool,
     /// Skipped cases do not make it 11.
     pub allow_skipped: bool,
-    /// Only cases that match every one; see [`crate::Selection`].
-    pub filter: Vec<String>,
+    /// What `accept` compares with.
+    pub baseline: Option<Arc<Baseline>>,
+    /// Only these cases.
+    pub selection: Selection,
     /// Everything random follows from it; a random one when none.
     pub seed: Option<u64>,
     /// Commit of the repository that the run was started in, for the record.

@@ -6,7 +6,9 @@ use cluster::{ProvisionError, Provisioner};
 use gate::{NoSuchAccess, NotNamed};
 use jiff::Timestamp;
 use matrix::ClusterSpec;
-use model::{ClusterRecord, EventKind, FailureRecord, RunDocument, RunFile, RunId, SCHEMA, TAXONOMY_VERSION, Totals};
+use model::{
+    ClusterRecord, EventKind, FailureRecord, Objective, RunDocument, RunFile, RunId, SCHEMA, TAXONOMY_VERSION, Totals,
+};
 use sha2::{Digest, Sha256};
 use store::StoreError;
 
@@ -17,16 +19,13 @@ use crate::dispatcher::Dispatcher;
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::recover::left_open;
-use crate::{Cancel, FilterError, Listener, RecordError, RunRequest, Selection};
+use crate::{Cancel, Listener, RecordError, RunRequest, Selection};
 
 /// Why there is no run, or no end of one.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
-    /// A filter cannot be read; nothing was run.
-    #[error(transparent)]
-    Filter(#[from] FilterError),
-    /// The filters leave no case; nothing was run.
-    #[error("no case of the matrix is selected by the filters")]
+    /// No case is selected; nothing was run.
+    #[error("no case of the matrix is selected")]
     NothingSelected,
     /// The matrix names something that is not there; nothing was run.
     #[error("{what} `{name}` is not there")]
@@ -84,11 +83,11 @@ pub async fn run_on(
     if let Some(repeats) = request.options.repeat {
         request.matrix.execution.repeats = repeats;
     }
-    let selection = Selection::parse(&request.options.filter)?;
-    let total = request.matrix.cases().filter(|case| selection.selects(case)).count() as u64;
-    if total == 0 && !request.options.filter.is_empty() {
+    let selection = std::mem::take(&mut request.options.selection);
+    if selection.is_empty(&request.matrix) {
         return Err(EngineError::NothingSelected);
     }
+    let total = selection.cases(&request.matrix).count() as u64;
     let cast = Cast::of(&request, provisioner)?;
     cast.admitted(&request)?;
     let seed = request.options.seed.unwrap_or_else(rand::random);
@@ -120,6 +119,7 @@ pub async fn run_on(
         matrix: run_file.matrix,
         exit_code: run_file.exit_code.unwrap_or_default(),
         totals: run_file.totals,
+        acceptance: run_file.acceptance,
         cases,
     })
 }
@@ -138,6 +138,11 @@ fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex::encode(Sha256::digest(bytes)))
 }
 
+/// What identifies what agents are asked: results are comparable where it is the same.
+pub fn prompt_digest(objective: Objective) -> String {
+    digest(prompt("$(case)", objective).as_bytes())
+}
+
 fn run_file(request: &RunRequest, cast: &Cast, run_id: RunId) -> RunFile {
     let matrix = &request.matrix;
     RunFile {
@@ -145,7 +150,7 @@ fn run_file(request: &RunRequest, cast: &Cast, run_id: RunId) -> RunFile {
         run_id,
         matrix: matrix.name.to_string(),
         matrix_digest: digest(&request.matrix_bytes),
-        prompt_digest: digest(prompt("$(case)", matrix.objective).as_bytes()),
+        prompt_digest: prompt_digest(matrix.objective),
         harness_version: env!("CARGO_PKG_VERSION").to_owned(),
         scoring: judge::SCORING_VERSION,
         taxonomy: TAXONOMY_VERSION,
@@ -153,6 +158,7 @@ fn run_file(request: &RunRequest, cast: &Cast, run_id: RunId) -> RunFile {
         finished_at: None,
         totals: Totals::default(),
         exit_code: None,
+        acceptance: None,
         clusters: matrix
             .clusters
             .iter()
@@ -171,6 +177,7 @@ fn run_file(request: &RunRequest, cast: &Cast, run_id: RunId) -> RunFile {
                     id: used.id.clone(),
                     digest: failure.digest.clone(),
                     version: failure.metadata.version.to_string(),
+                    params: used.params.clone(),
                 })
             })
             .collect(),

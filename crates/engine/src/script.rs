@@ -12,7 +12,7 @@ use executor::process::{self, Exit, ProcessSpec, Stream};
 use executor::{Reach, Sandbox};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use plugin::{ScriptError, ScriptOutput, ScriptRunner};
+use plugin::{Log, ScriptError, ScriptOutput, ScriptRunner};
 use tempfile::TempDir;
 
 use crate::{Cancel, Setting};
@@ -29,7 +29,7 @@ pub(crate) struct Script {
     sandbox: Sandbox,
     env: BTreeMap<String, String>,
     time_limit: Duration,
-    on_line: Arc<dyn Fn(&str) + Send + Sync>,
+    on_line: Log,
     cancel: Cancel,
 }
 
@@ -48,7 +48,7 @@ impl Script {
         namespace: &str,
         pod_name: &str,
         time_limit: Duration,
-        on_line: Arc<dyn Fn(&str) + Send + Sync>,
+        on_line: Log,
         cancel: Cancel,
     ) -> std::io::Result<Self> {
         let folder = tempfile::Builder::new().prefix("h-").permissions(Permissions::from_mode(0o700)).tempdir()?;

@@ -171,10 +171,7 @@ pub(crate) fn last_object_where<'a>(text: &'a str, wanted: impl Fn(&'a str) -> b
                 found = Some(object).filter(|object| wanted(object)).or(found);
             }
             failure => {
-                wasted += match failure {
-                    Some(Err(e)) if e.is_eof() => text.len() - start,
-                    _ => 128,
-                };
+                wasted += failure.and_then(Result::err).map_or(0, |error| read_until(&text[start..], &error)).max(128);
                 at = start + 1;
             }
         }
@@ -183,6 +180,15 @@ pub(crate) fn last_object_where<'a>(text: &'a str, wanted: impl Fn(&'a str) -> b
         }
     }
     found
+}
+
+/// How many bytes were read before the error: it may come late, and after each brace again.
+fn read_until(text: &str, error: &serde_json::Error) -> usize {
+    let before = match error.line() {
+        0 | 1 => 0,
+        line => text.match_indices('\n').nth(line - 2).map_or(text.len(), |(at, _)| at),
+    };
+    before + error.column()
 }
 
 #[cfg(test)]
@@ -205,6 +211,8 @@ mod tests {
         }
         assert_eq!(last_object(&"{".repeat(1_000_000)), None);
         assert_eq!(last_object(&"{\"a\":".repeat(200_000)), None);
+        assert_eq!(last_object(&format!("{} [line cut]", "{\"a\":".repeat(200_000))), None, "in bounded time");
+        assert_eq!(last_object(&format!("{} [line cut]", "{\"a\":\n".repeat(200_000))), None, "in bounded time");
     }
 
     #[test]

@@ -149,16 +149,20 @@ impl LineSink {
         if self.written + size > self.to.cap {
             self.full = true;
             self.write(TRUNCATED.as_bytes()).await;
-            (self.to.on_line)(self.to.stream, TRUNCATED);
+            self.show(TRUNCATED).await;
             return;
         }
         self.written += size;
         self.write(line).await;
         let shown = String::from_utf8_lossy(&line[..line.len().min(MAX_SHOWN)]);
-        if line.len() > MAX_SHOWN {
-            (self.to.on_line)(self.to.stream, &format!("{shown}{CUT}"));
-        } else {
-            (self.to.on_line)(self.to.stream, &shown);
+        let cut = if line.len() > MAX_SHOWN { CUT } else { "" };
+        self.show(&format!("{shown}{cut}")).await;
+    }
+
+    /// Whoever shows lines may be slower than who writes them: then the pipe fills, and the writer waits.
+    async fn show(&self, line: &str) {
+        if let Some(taken) = (self.to.on_line)(self.to.stream, line) {
+            taken.await;
         }
     }
 
@@ -202,7 +206,10 @@ mod tests {
         let seen: Arc<Mutex<Vec<String>>> = Arc::default();
         let on_line: OnLine = {
             let seen = Arc::clone(&seen);
-            Arc::new(move |_, line: &str| seen.lock().expect("lock").push(line.to_owned()))
+            Arc::new(move |_, line: &str| {
+                seen.lock().expect("lock").push(line.to_owned());
+                None
+            })
         };
         let redactor = Redactor::new(["hunter22".to_owned()]);
         let destination = Destination { stream: Stream::Stdout, file: None, cap, tail, redactor, on_line };

@@ -135,7 +135,15 @@ fn private_folder(kubeconfig: &str) -> io::Result<TempDir> {
     let config = folder.path().join("kubeconfig");
     std::fs::write(&config, kubeconfig)?;
     std::fs::set_permissions(&config, Permissions::from_mode(0o600))?;
+    std::fs::write(folder.path().join("grants.yaml"), grants(kubeconfig))?;
     Ok(folder)
+}
+
+/// For a harness that the script runs: the cluster of this kubeconfig, which is a gate and lets no more pass than it may.
+fn grants(kubeconfig: &str) -> String {
+    let value =
+        |key: &str| kubeconfig.lines().find_map(|line| line.trim().strip_prefix(key)).unwrap_or_default().trim();
+    format!("clusters:\n  - {{context: {}, server: \"{}\"}}\n", value("current-context:"), value("server:"))
 }
 
 /// The operator's own, with the way to the cluster.
@@ -151,6 +159,7 @@ fn environment(run: &LiveTestRun<'_>, folder: &Path) -> BTreeMap<String, String>
     let text = |path: &Path| path.to_string_lossy().into_owned();
     environment.extend([
         ("KUBECONFIG".to_owned(), text(&folder.join("kubeconfig"))),
+        ("HARNESS_GRANTS".to_owned(), text(&folder.join("grants.yaml"))),
         ("TEST_NAMESPACE".to_owned(), run.namespace.to_owned()),
         ("TEST_POD_NAME".to_owned(), run.pod_name.to_owned()),
         ("HARNESS_CLI".to_owned(), text(run.harness_exe)),

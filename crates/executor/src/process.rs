@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::FutureExt as _;
+use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::UnixStream;
@@ -43,8 +44,9 @@ pub enum Stream {
     Stderr,
 }
 
-/// Called with each line as it comes, redacted, without its line end, at most 16 KiB of it. Must not block.
-pub type OnLine = Arc<dyn Fn(Stream, &str) + Send + Sync>;
+/// Called with each line as it comes, redacted, without its line end, at most 16 KiB of it. Must not block: what cannot
+/// be taken at once is a future, and nothing more is read of the stream until it is done, so that the process waits.
+pub type OnLine = Arc<dyn Fn(Stream, &str) -> Option<BoxFuture<'static, ()>> + Send + Sync>;
 
 /// What to run.
 #[derive(Clone)]
@@ -110,7 +112,7 @@ impl ProcessSpec {
             max_log: 64 * 1024 * 1024,
             keep_output: 1024 * 1024,
             secrets: Vec::new(),
-            on_line: Arc::new(|_, _| {}),
+            on_line: Arc::new(|_, _| None),
         }
     }
 

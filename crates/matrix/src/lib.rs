@@ -1,18 +1,22 @@
 //! Matrix files: clusters x failures x agents. Parses with places, validates against what is there, expands lazily. Pure:
 //! matrices come from strangers, so nothing here starts, reads or contacts anything that one names.
 
+mod baseline;
 mod expand;
 mod known;
 mod read;
 mod schema;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use model::{Id, Objective};
 use serde_json::Value;
 use yaml::{Diagnostics, Source};
 
+pub use baseline::{Comparable, read_baseline};
 pub use expand::{CaseSpec, Cases};
 pub use known::{Known, ObjectiveCheck, ParamsCheck, TemplateCheck};
 pub use schema::schema;
@@ -95,12 +99,25 @@ pub struct Exclude {
 }
 
 /// When a run is good.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Accept {
-    /// The least share of judged cases that each agent must pass, 0 to 1.
+    /// The least share of judged cases that each agent must pass, 0 to 1; none: all of them, where there is no baseline.
     pub min_pass_rate: Option<f64>,
     /// The greatest share of cases that may go without a verdict, 0 to 1.
     pub max_unjudged: Option<f64>,
+    /// What no agent may be worse than.
+    pub baseline: Option<BaselineFile>,
+    /// How much worse it may be all the same, 0 to 1; none: not at all.
+    pub max_drop: Option<f64>,
+}
+
+/// A baseline that a matrix names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BaselineFile {
+    /// From the matrix's folder, which it does not leave.
+    pub path: PathBuf,
+    /// Where the matrix names it.
+    pub span: Range<usize>,
 }
 
 /// How cases are run.

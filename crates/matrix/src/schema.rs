@@ -112,15 +112,15 @@ struct ExcludeItem {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct AcceptSection {
-    /// The least share of judged cases that each agent must pass.
+    /// The least share of judged cases that each agent must pass; left out: all, where there is no baseline.
     #[schemars(range(min = 0, max = 1))]
     min_pass_rate: Option<f64>,
     /// The greatest share of cases without a verdict.
     #[schemars(range(min = 0, max = 1))]
     max_unjudged: Option<f64>,
-    /// A file from `runs export --baseline`. Not available in this version.
+    /// A file from `runs export --baseline`, inside the folder of the matrix.
     baseline: Option<String>,
-    /// How much worse than the baseline is still good. Not available in this version.
+    /// How much worse than the baseline each agent may be; left out: not at all.
     #[schemars(range(min = 0, max = 1))]
     max_drop: Option<f64>,
 }

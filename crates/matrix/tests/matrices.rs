@@ -118,14 +118,8 @@ fn the_older_form_is_valid_as_it_stands() {
 }
 
 #[test]
-fn the_example_of_the_formats_lacks_only_what_is_not_available() {
-    assert_errors(FORMATS, &["20:13 `accept.baseline` is not available", "21:13 `accept.max_drop` is not available"]);
-    let available = FORMATS
-        .lines()
-        .filter(|line| !["baseline:", "max_drop:"].iter().any(|key| line.trim().starts_with(key)))
-        .collect::<Vec<_>>()
-        .join("\n");
-    let matrix = parse(&available).expect("valid");
+fn the_example_of_the_formats_is_valid() {
+    let matrix = parse(FORMATS).expect("valid");
     assert_eq!(matrix.case_count(), 2 * 3 * 2 * 3 - 2 * 3);
     let staging = &matrix.clusters[1];
     assert_eq!(staging.kubeconfig.as_deref(), Some("~/.kube/staging.yaml"));
@@ -134,7 +128,9 @@ fn the_example_of_the_formats_lacks_only_what_is_not_available() {
     assert_eq!(matrix.failures[1].params, BTreeMap::from([("memory".to_owned(), json!("40Mi"))]));
     assert_eq!(matrix.agents[0].args, ["--model", "opus"]);
     assert!(matrix.agents[1].control);
-    assert_eq!(matrix.accept.and_then(|accept| accept.min_pass_rate), Some(0.8));
+    let accept = matrix.accept.expect("asked");
+    assert_eq!((accept.min_pass_rate, accept.max_unjudged, accept.max_drop), (Some(0.8), Some(0.1), Some(0.1)));
+    assert_eq!(accept.baseline.map(|file| file.path), Some("ci/baseline.json".into()));
     let execution = matrix.execution;
     assert_eq!((execution.parallel_clusters, execution.retries, execution.max_cost_usd), (2, 1, Some(20.0)));
     assert!(matrix.warnings.is_empty(), "{}", matrix.warnings);
@@ -346,6 +342,63 @@ type Triple = (Option<usize>, Option<usize>, Option<usize>);
 fn small() -> impl Strategy<Value = (usize, usize, usize, u32, Vec<Triple>)> {
     let index = || prop::option::of(0usize..5);
     (1usize..5, 1usize..5, 1usize..5, 1u32..4, prop::collection::vec((index(), index(), index()), 0..4))
+}
+
+#[test]
+fn a_baseline_lies_inside_the_folder_of_the_matrix() {
+    let with = |accept: &str| {
+        let text = "name: m\nclusters: [{id: c, provisioner: embedded}]\nfailures: [oom-killed]\nagents: [triage]\n";
+        parse(&format!("{text}accept: {{{accept}}}\n"))
+    };
+    for path in ["../baseline.json", "/etc/passwd", "ci/../../x.json", "~/baseline.json"] {
+        let errors = with(&format!("baseline: {path}")).expect_err("refused").to_string();
+        assert!(errors.contains("m.yaml:5:20: ") && errors.contains("inside the folder"), "{errors}");
+    }
+    assert!(with("baseline: ./ci/baseline.json, max_drop: 0").is_ok());
+    let errors = with("max_drop: 0.1").expect_err("nothing to drop from").to_string();
+    assert!(errors.contains("`max_drop` needs a `baseline`"), "{errors}");
+}
+
+const BASELINE: &str = r#"{
+  "schema": 1,
+  "run_id": "0123abcd",
+  "matrix": "m",
+  "harness_version": "0.1.0",
+  "scoring": 1,
+  "prompt_digest": "sha256:1",
+  "entries": [
+    {"agent": "a", "cluster_kind": "embedded", "failure": "oom-killed", "digest": "sha256:2", "passed": 1, "judged": 2},
+    {"agent": "a", "cluster_kind": "kind", "failure": "oom-killed", "digest": "sha256:2", "params": {"memory": "40Mi"},
+     "passed": 0, "judged": 3}
+  ]
+}
+"#;
+
+#[test]
+fn baselines_are_read_with_places() {
+    let read = |text: &str| {
+        let comparable = matrix::Comparable { scoring: 1, prompt_digest: "sha256:1" };
+        matrix::read_baseline(&Source::new("b.json", text), comparable)
+    };
+    let baseline = read(BASELINE).expect("sound");
+    assert_eq!((baseline.run_id.as_str(), baseline.entries.len()), ("0123abcd", 2));
+    assert_eq!(baseline.entries[1].params, BTreeMap::from([("memory".to_owned(), json!("40Mi"))]));
+    let again: model::Baseline = serde_json::from_str(BASELINE).expect("as serde reads it");
+    assert_eq!(again, baseline);
+    for (from, to, error) in [
+        ("\"schema\": 1", "\"schema\": 2", "b.json:2:13: this is a baseline of version 2"),
+        ("\"scoring\": 1", "\"scoring\": 9", "b.json:6:14: it was scored by rules 9"),
+        ("sha256:1", "sha256:3", "b.json:7:20: its agents were asked something else"),
+        ("\"passed\": 1", "\"passed\": 5", "b.json:9:105: 5 cannot have passed of 2"),
+        ("\"embedded\"", "\"embeded\"", "embedded"),
+        ("\"judged\": 3", "\"judgd\": 3", "judged"),
+        ("  ]\n}", "", "b.json:"),
+        ("\"entries\": [", "\"entries\": 3, \"x\": [", "b.json:8:14"),
+    ] {
+        assert!(BASELINE.contains(from), "{from}");
+        let errors = read(&BASELINE.replacen(from, to, 1)).expect_err(to).to_string();
+        assert!(errors.contains(error), "{to}: {errors}");
+    }
 }
 
 proptest! {

@@ -1,6 +1,7 @@
 //! The words of the project as types: ids, outcomes, cases, verdicts, answers, events and the files that hold them.
 //! Pure data, serialised as CONTRACT and FORMATS fix it; no I/O and no logic beyond what a word means.
 
+mod acceptance;
 mod answer;
 mod case_file;
 mod event;
@@ -13,6 +14,7 @@ mod task;
 mod taxonomy;
 mod verdict;
 
+pub use acceptance::{AcceptPart, AcceptRule, Acceptance, BASELINE_SCHEMA, Baseline, BaselineEntry};
 pub use answer::{Answer, AnswerRecord, NamedObject};
 pub use case_file::{
     Artifact, CaseFile, ClusterKind, DeniedRequest, EarlierAttempt, GateCounts, Isolation, Leak, Phase, PhaseRecord,

@@ -1,11 +1,14 @@
 //! `run.json`, the document that `run --format json` prints, totals and exit codes.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::outcome::words;
-use crate::{CaseFile, ClusterKind, Id, Outcome, RunId};
+use crate::{Acceptance, CaseFile, ClusterKind, Id, Outcome, RunId};
 
 /// The exit codes of the program. Scripts rely on them.
 pub mod exit_code {
@@ -99,7 +102,7 @@ pub struct ClusterRecord {
 }
 
 /// A failure of a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureRecord {
     /// As the matrix names it.
     pub name: Id,
@@ -109,6 +112,9 @@ pub struct FailureRecord {
     pub digest: String,
     /// Of the metadata.
     pub version: String,
+    /// Parameters, as the matrix gives them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub params: BTreeMap<String, Value>,
 }
 
 /// `run.json`.
@@ -140,6 +146,9 @@ pub struct RunFile {
     pub totals: Totals,
     /// None while it runs.
     pub exit_code: Option<u8>,
+    /// What came of the matrix's `accept`, where there is one; none while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<Acceptance>,
     /// Clusters used.
     pub clusters: Vec<ClusterRecord>,
     /// Failures used.
@@ -170,6 +179,9 @@ pub struct RunDocument {
     pub exit_code: u8,
     /// What came of it.
     pub totals: Totals,
+    /// What came of the matrix's `accept`, where there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acceptance: Option<Acceptance>,
     /// In expansion order.
     pub cases: Vec<CaseFile>,
 }

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// See [`Call::checkpoint`].
 pub type Checkpoint = Arc<dyn Fn(String) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
 
+/// See [`Call::log`]. What cannot be taken at once is a future, and the failure waits for it.
+pub type Log = Arc<dyn Fn(&str) -> Option<BoxFuture<'static, ()>> + Send + Sync>;
+
 /// Everything that one call of `induce` or `stop` is given.
 #[derive(Clone)]
 pub struct Call {
@@ -27,7 +30,7 @@ pub struct Call {
     /// Where the random numbers come from.
     pub seed: u64,
     /// Takes each line of the failure's log.
-    pub log: Arc<dyn Fn(&str) + Send + Sync>,
+    pub log: Log,
     /// Takes each state that the failure saves. Resolves when it is kept, whatever may end this process; or with why not.
     pub checkpoint: Checkpoint,
     /// Runs the script of the failure's folder; none for failures that have no script.

@@ -87,8 +87,11 @@ impl log::Host for Context {
                 log::Level::Error => "error: ",
             };
             let call = self.call()?;
+            let log = Arc::clone(&call.log);
             for line in message.lines() {
-                (call.log)(&format!("{level}{line}"));
+                if let Some(taken) = log(&format!("{level}{line}")) {
+                    taken.await;
+                }
             }
             Ok(())
         })

@@ -14,7 +14,7 @@ mod resources;
 mod run;
 mod watch;
 
-pub use call::{Call, Checkpoint, Induced, ScriptError, ScriptOutput, ScriptRunner};
+pub use call::{Call, Checkpoint, Induced, Log, ScriptError, ScriptOutput, ScriptRunner};
 pub use error::{DeadlineKind, ErrorCase, LoadError, PluginError};
 pub use limits::Limits;
 pub use run::{Host, HostConfig, Plugin};

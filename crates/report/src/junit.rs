@@ -8,6 +8,7 @@ use model::{CaseFile, Class, Outcome, Status};
 use quick_junit::{NonSuccessKind, Property, Report, TestCase, TestCaseStatus, TestSuite};
 
 use crate::groups::by_cluster;
+use crate::rates::{cut_short, is_interrupted};
 use crate::text::one_line;
 use crate::{ReportError, View};
 
@@ -30,10 +31,26 @@ pub fn junit(view: View<'_>) -> Result<String, ReportError> {
         suite.add_property(("cluster", group.cluster.as_str()));
         suite.add_property(("cluster_kind", group.kind.as_str()));
         suite.add_property(("matrix_digest", run.matrix_digest.as_str()));
+        say_cut_short(&mut suite, view);
         suite.add_test_cases(group.cases.iter().map(|case| test_case(&run.matrix, case)));
         report.add_test_suite(suite);
     }
+    if view.cases.is_empty() && cut_short(run, view.cases).is_some() {
+        // Without a suite the document could not tell an interrupted run from one that had nothing to do.
+        let mut suite = TestSuite::new(run.matrix.as_str());
+        say_cut_short(&mut suite, view);
+        report.add_test_suite(suite);
+    }
     report.to_string().map_err(|error| ReportError(error.to_string()))
+}
+
+fn say_cut_short(suite: &mut TestSuite, view: View<'_>) {
+    let Some(how) = cut_short(view.run, view.cases) else { return };
+    if is_interrupted(view.run, view.cases) {
+        suite.add_property(("interrupted", "true"));
+    }
+    suite.add_property(("not_run", view.run.not_run.to_string().as_str()));
+    suite.set_system_err(format!("{how}."));
 }
 
 fn test_case(matrix: &str, case: &CaseFile) -> TestCase {

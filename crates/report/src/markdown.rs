@@ -2,10 +2,11 @@
 
 use std::fmt::Write;
 
-use model::{CaseFile, Column, ColumnResult, UsageSource};
+use model::{CaseFile, Class, Column, ColumnResult, Outcome, UsageSource};
 
 use crate::View;
 use crate::groups::{COLUMNS, Group, by_cluster, columns};
+use crate::rates::{Asked, cut_short, flaky, met, rates};
 use crate::summary::{run_totals, totals};
 use crate::text::{denied_request, duration, one_line, printable, symbol};
 
@@ -13,12 +14,16 @@ use crate::text::{denied_request, duration, one_line, printable, symbol};
 pub fn markdown(view: View<'_>) -> String {
     let mut out = String::new();
     heading(&mut out, view);
+    acceptance(&mut out, view);
+    pass_rates(&mut out, view.cases);
     for group in by_cluster(view.cases) {
         let _ = writeln!(out, "\n## Cluster {}\n", escape(&group.title()));
         outcomes(&mut out, &group);
         tallies(&mut out, &group);
         usage(&mut out, &group);
     }
+    not_steady(&mut out, view.cases);
+    not_passed(&mut out, view.cases);
     leaks(&mut out, view.cases);
     cases(&mut out, view.cases);
     out
@@ -28,6 +33,12 @@ fn heading(out: &mut String, view: View<'_>) {
     let run = view.run;
     let _ = writeln!(out, "# {} · run {}\n", escape(&run.matrix), run.run_id);
     let _ = writeln!(out, "**{}**\n", totals(&run_totals(view)));
+    if let Some(how) = cut_short(run, view.cases) {
+        let _ = writeln!(out, "**^ {}.**\n", escape(&how));
+    }
+    for left in &run.left {
+        let _ = writeln!(out, "**A cluster could not be removed: {}**\n", escape(left));
+    }
     let finished = run.finished_at.map_or("not finished".to_owned(), |at| format!("{at:.0}"));
     let mut facts = vec![
         ("Started", format!("{:.0}", run.started_at)),
@@ -48,6 +59,79 @@ fn heading(out: &mut String, view: View<'_>) {
     }
     for (name, value) in facts {
         let _ = writeln!(out, "- {name}: {}", escape(&value));
+    }
+}
+
+fn acceptance(out: &mut String, view: View<'_>) {
+    let Some(acceptance) = &view.run.acceptance else { return };
+    let _ = writeln!(out, "\n## Accept: {}\n", met(acceptance.met));
+    if !acceptance.parts.is_empty() {
+        let heads = ["", "asked of", "asked", "found", "result", "because"];
+        row(out, heads.map(str::to_owned).into_iter());
+        row(out, std::iter::repeat_n("---".to_owned(), heads.len()));
+    }
+    for part in &acceptance.parts {
+        let Asked { of, asked, found } = Asked::of(part);
+        let result = met(part.met).to_owned();
+        let cells = [part.rule.as_str(), &of, &asked, &found, &result, &part.because].map(escape);
+        row(out, cells.into_iter());
+    }
+    for note in &acceptance.notes {
+        let _ = writeln!(out, "\n{}", escape(note));
+    }
+}
+
+fn pass_rates(out: &mut String, cases: &[CaseFile]) {
+    let rates = rates(cases);
+    if rates.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n## Pass rates\n");
+    let heads = ["clusters", "agent", "passed", "pass rate", "95 % interval", "unjudged", "not witnessed by the host"];
+    row(out, heads.map(str::to_owned).into_iter());
+    row(out, std::iter::repeat_n("---".to_owned(), heads.len()));
+    for rate in rates {
+        let cells = [
+            rate.kind.to_string(),
+            rate.agent.to_string(),
+            format!("{}/{}", rate.share.passed, rate.share.judged),
+            rate.rate(),
+            rate.interval(),
+            rate.unjudged.to_string(),
+            rate.unwitnessed.to_string(),
+        ];
+        row(out, cells.into_iter());
+    }
+    let _ = writeln!(
+        out,
+        "\nOf the judged cases whose failure the host witnessed; Wilson's interval. Kinds of clusters are not mixed."
+    );
+}
+
+fn not_steady(out: &mut String, cases: &[CaseFile]) {
+    let flaky = flaky(cases);
+    if flaky.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n## Flaky\n");
+    for (what, how) in flaky {
+        let _ = writeln!(out, "- {}: {}", escape(&what), escape(&how));
+    }
+}
+
+fn not_passed(out: &mut String, cases: &[CaseFile]) {
+    let others: Vec<&CaseFile> = cases.iter().filter(|case| !case.control && case.outcome != Outcome::Passed).collect();
+    if others.is_empty() {
+        return;
+    }
+    let _ = writeln!(out, "\n## What did not pass\n");
+    let heads = ["case", "outcome", "class", "reason"];
+    row(out, heads.map(str::to_owned).into_iter());
+    row(out, std::iter::repeat_n("---".to_owned(), heads.len()));
+    for case in others {
+        let outcome = format!("{} {}", symbol(case.outcome), case.outcome);
+        let class = case.class.map_or("-", Class::as_str);
+        row(out, [case.id.as_str(), &outcome, class, &case.message].map(escape).into_iter());
     }
 }
 

@@ -6,6 +6,7 @@ use model::{CaseFile, Outcome, Totals};
 
 use crate::View;
 use crate::groups::{COLUMNS, Group, by_cluster};
+use crate::rates::{Asked, cut_short, flaky, met, rates};
 use crate::table::{Cell, colored, table, widths};
 use crate::text::{duration, one_line, symbol};
 
@@ -45,8 +46,17 @@ pub fn summary(view: View<'_>, style: Style) -> String {
             out.push_str(&table(&tallies, "  "));
         }
     }
+    pass_rates(&mut out, view.cases);
     explain(&mut out, view, style);
+    not_steady(&mut out, view.cases);
+    acceptance(&mut out, view);
     line(&mut out, "");
+    for left in &run.left {
+        line(&mut out, &format!("A cluster could not be removed: {}", one_line(left)));
+    }
+    if let Some(how) = cut_short(run, view.cases) {
+        line(&mut out, &format!("{how}."));
+    }
     line(&mut out, &totals(&run_totals(view)));
     line(&mut out, &format!("Report: {}/report.md", one_line(view.dir)));
     out
@@ -133,6 +143,55 @@ fn columns(group: &Group<'_>) -> Vec<Vec<Cell>> {
         rows.push(std::iter::once(Cell::plain(agent.to_string())).chain(cells).collect());
     }
     rows
+}
+
+/// Per agent and kind of cluster, with intervals.
+fn pass_rates(out: &mut String, cases: &[CaseFile]) {
+    let rates = rates(cases);
+    if !rates.iter().any(|rate| rate.share.judged > 0) {
+        return;
+    }
+    let heads = ["pass rate", "passed", "rate", "95 % interval", "unjudged"];
+    let mut rows = vec![heads.map(Cell::plain).to_vec()];
+    for rate in &rates {
+        rows.push(vec![
+            Cell::plain(format!("{} ({})", rate.agent, rate.kind)),
+            Cell::plain(format!("{}/{}", rate.share.passed, rate.share.judged)),
+            Cell::plain(rate.rate()),
+            Cell::plain(rate.interval()),
+            Cell::plain(rate.unjudged.to_string()),
+        ]);
+    }
+    line(out, "");
+    out.push_str(&table(&rows, ""));
+}
+
+fn not_steady(out: &mut String, cases: &[CaseFile]) {
+    let flaky = flaky(cases);
+    if !flaky.is_empty() {
+        line(out, "");
+    }
+    for (what, how) in flaky.iter().take(EXPLAINED) {
+        line(out, &format!("flaky: {what}: {how}"));
+    }
+    if flaky.len() > EXPLAINED {
+        line(out, &format!("… and {} more, see the report", flaky.len() - EXPLAINED));
+    }
+}
+
+/// What the matrix asked of the run as a whole.
+fn acceptance(out: &mut String, view: View<'_>) {
+    let Some(acceptance) = &view.run.acceptance else { return };
+    line(out, "");
+    line(out, &format!("accept: {}", met(acceptance.met)));
+    for part in &acceptance.parts {
+        let Asked { of, asked, found } = Asked::of(part);
+        let text = format!("{}  {} of {of}: {found}, asked {asked}: {}", met(part.met), part.rule, part.because);
+        line(out, &format!("  {}", one_line(&text)));
+    }
+    for note in &acceptance.notes {
+        line(out, &format!("  {}", one_line(note)));
+    }
 }
 
 /// Why cases did not pass, and what was left behind.

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use jiff::Timestamp;
 use model::{
-    AnswerRecord, CaseFile, CaseId, Class, ClusterKind, ClusterRecord, Column, ColumnResult, DeniedRequest,
-    FailureRecord, GateCounts, Id, Isolation, Leak, Outcome, Party, RunFile, RunId, Totals, Usage, UsageSource,
-    Verdict, Witness, WitnessKind,
+    AcceptPart, AcceptRule, Acceptance, AnswerRecord, CaseFile, CaseId, Class, ClusterKind, ClusterRecord, Column,
+    ColumnResult, DeniedRequest, EarlierAttempt, FailureRecord, GateCounts, Id, Isolation, Leak, Outcome, Party,
+    RunFile, RunId, Totals, Usage, UsageSource, Verdict, Witness, WitnessKind,
 };
 use proptest::prelude::*;
 use report::{Style, View, junit, markdown, summary};
@@ -82,6 +82,7 @@ fn run(cases: &[CaseFile]) -> RunFile {
         id: id(id_of),
         digest: "sha256:0d".to_owned(),
         version: "1.0.0".to_owned(),
+        params: Default::default(),
     };
     RunFile {
         schema: 1,
@@ -96,6 +97,7 @@ fn run(cases: &[CaseFile]) -> RunFile {
         finished_at: Some(at("2026-11-21T10:16:05.5Z")),
         totals,
         exit_code: Some(12),
+        acceptance: None,
         clusters: vec![
             ClusterRecord { id: id("local"), kind: ClusterKind::Embedded, version: Some("v1.36.0".to_owned()) },
             ClusterRecord { id: id("staging"), kind: ClusterKind::Stub, version: None },
@@ -175,6 +177,64 @@ fn colour_adds_nothing_but_colour() {
     assert_eq!(colored, summary(view, Style { color: false, width: 100 }));
 }
 
+/// An accept that is not met, an interruption and a case that was tried twice.
+#[test]
+fn reports_say_what_was_asked_and_what_was_cut_short() {
+    let mut cases = cases();
+    cases[0].attempt = 2;
+    cases[0].earlier = vec![EarlierAttempt {
+        attempt: 1,
+        outcome: Outcome::Error,
+        message: "the API server\nwas gone".to_owned(),
+        started_at: at("2026-11-21T10:15:00Z"),
+        duration_ms: 1000,
+        cost_usd: None,
+    }];
+    let part = AcceptPart {
+        rule: AcceptRule::MaxDrop,
+        agent: Some(id("triage")),
+        cluster_kind: Some(ClusterKind::Embedded),
+        asked: 0.1,
+        found: Some(0.25),
+        met: false,
+        because: "0.50 (1 of 2) now | 0.75".to_owned(),
+    };
+    let notes = vec!["1 are new since the baseline".to_owned()];
+    let mut run = run(&cases);
+    run.acceptance = Some(Acceptance { met: false, parts: vec![part], notes });
+    run.exit_code = Some(130);
+    run.not_run = 3;
+    let view = View { run: &run, cases: &cases, dir: "d" };
+    let text = summary(view, Style::default());
+    for part in [
+        "accept: ✗ not met",
+        "✗ not met max_drop of triage (embedded): 0.25, asked at most 0.10: 0.50 (1 of 2) now | 0.75",
+        "1 are new since the baseline",
+        "The run was interrupted by SIGINT; 3 of its cases had not begun",
+        "flaky: local--oom-40--triage: 1 of its 2 judged repeats passed",
+        "flaky: local--oom-40--triage: passed on attempt 2, after the API server was gone",
+        "triage (embedded)  1/2     0.50  0.09 to 0.91",
+        "triage (stub)      0/1     0.00  0.00 to 0.79",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let text = markdown(view).replace('\\', "");
+    for part in [
+        "## Accept: ✗ not met",
+        "| max_drop | triage (embedded) | at most 0.10 | 0.25 | ✗ not met | 0.50 (1 of 2) now | 0.75 |",
+        "The run was interrupted by SIGINT; 3 of its cases had not begun",
+        "| embedded | triage | 1/2 | 0.50 | 0.09 to 0.91 | 1 | 1 |",
+        "- local--oom-40--triage: passed on attempt 2, after the API server was gone",
+        "| local--crashloopbackoff--triage | ? invalid | test | No symptom was seen in 90 s. |",
+    ] {
+        assert!(text.contains(part), "{part:?} is missing in\n{text}");
+    }
+    let xml = junit(view).expect("XML");
+    assert_eq!(xml.matches(r#"<property name="interrupted" value="true"/>"#).count(), 2, "{xml}");
+    let empty = junit(View { run: &run, cases: &[], dir: "d" }).expect("XML");
+    assert!(empty.contains("interrupted by SIGINT"), "{empty}");
+}
+
 #[test]
 fn a_run_without_cases_still_has_reports() {
     let run = run(&[]);
@@ -217,6 +277,6 @@ proptest! {
         prop_assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{:?}", text);
         prop_assert_eq!(text.lines().count(), summary(View { cases: &cases, run: &run, dir: "d" }, Style::default()).lines().count());
         let headings = |text: &str| text.lines().filter(|line| line.starts_with('#')).count();
-        prop_assert_eq!(headings(&markdown(view)), 1 + 2 + 1 + 1 + 10);
+        prop_assert_eq!(headings(&markdown(view)), 1 + 3 + 2 + 1 + 1 + 10, "with rates, flaky, not passed");
     }
 }

@@ -36,6 +36,7 @@ fn run(bits: u32, started: &str) -> RunFile {
         finished_at: None,
         totals: Totals::default(),
         exit_code: None,
+        acceptance: None,
         clusters: Vec::new(),
         failures: Vec::new(),
         git_commit: None,

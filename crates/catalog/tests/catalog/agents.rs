@@ -1,4 +1,4 @@
-use catalog::{AgentPreset, Agents, AnswerSource, Executor, OutputFormat, StdinKind};
+use catalog::{AgentPreset, Agents, AnswerSource, Executor, ExecutorFrom, OutputFormat, StdinKind};
 use model::{Objective, Outcome};
 use serde_json::json;
 use yaml::Source;
@@ -26,11 +26,39 @@ fn the_example_of_the_formats() {
     assert_eq!(preset.env.pass, ["ANTHROPIC_API_KEY"]);
     assert_eq!(preset.output.format, OutputFormat::Jsonl);
     assert_eq!(preset.output.final_.as_ref().and_then(|f| f.get("type")), Some(&json!("result")));
-    assert_eq!(preset.output.usage.cost_usd.as_deref(), Some("/total_cost_usd"));
+    assert_eq!(preset.output.usage.cost_usd, ["/total_cost_usd"]);
     assert!(preset.output.unavailable.is_some() && preset.verified.is_none());
     assert!(preset.supports(Objective::Both) && preset.supports(Objective::Diagnose));
     let again: AgentPreset = serde_json::from_value(preset.to_json()).expect("canonical");
-    assert_eq!(again, preset);
+    // Which words said so is no part of what they said.
+    assert_eq!(AgentPreset { executor_from: preset.executor_from, ..again }, preset);
+}
+
+#[test]
+fn what_decided_on_the_executor_is_known() {
+    let from = |text: &str| parse(text).map(|preset| preset.executor_from);
+    assert_eq!(from("id: claude\n"), Ok(ExecutorFrom::Default));
+    assert_eq!(from("id: claude\ncommand: [a]\n"), Ok(ExecutorFrom::Command));
+    assert_eq!(from("id: claude\nexecutor: live-test\n"), Ok(ExecutorFrom::Key));
+}
+
+#[test]
+fn mistakes_in_reading_output_are_named() {
+    errors(
+        "id: claude\ncommand: [a]\nanswer: output\noutput: {format: jsonl, file: ../x, usage: {turns: [a.b], cost: /c}, \
+         count: {tool_calls: tool_use}, prices: {m: {input: -1, output: free}}, unavailable: other.x}\n",
+        &[
+            "4:31 is not the name of a file",
+            "4:53 write `/a/b`",
+            "4:59 unknown key `cost`",
+            "4:90 what is counted is a map",
+            "4:121 a price is a number",
+            "4:133 a price is a number",
+            "4:154 `other`",
+        ],
+    );
+    errors("id: claude\ncommand: [a]\nanswer: output\noutput: {format: json}\n", &["3:9 needs to know where"]);
+    errors("id: claude\ncommand: [a]\noutput: {count: {turns: {a: 1}}}\n", &["3:17 needs output that is JSON"]);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use std::fmt::Write;
 use std::path::PathBuf;
+use std::sync::Arc;
 
-use api::{AgentDetails, AgentEntry, AgentTest, AgentTested, Cancel, Given, Harness};
-use model::{CaseFile, Isolation};
+use api::{AgentDetails, AgentEntry, AgentTest, AgentTested, AgentVisit, AgentVisited, Cancel, Given, Harness, OnLine};
+use model::{AnswerRecord, CaseFile, Isolation, Usage};
 use report::{Cell, one_line, printable, symbol, table};
 
 use super::{runtime, show};
-use crate::args::{Agents, Output};
+use crate::args::{Agents, AgentsRun, Output};
 use crate::problem::{Problem, diagnostics};
 use crate::terminal::{Terminal, complain};
 use crate::{interrupt, progress};
@@ -26,6 +27,7 @@ pub(crate) fn run(harness: &Harness, command: Agents, terminal: Terminal) -> Res
         Agents::Test { id, timeout_per_test, output } => {
             test(harness, AgentTest { id, timeout_per_test }, output, terminal)
         }
+        Agents::Run(args) => visit(harness, args),
     }
 }
 
@@ -63,6 +65,27 @@ fn test(harness: &Harness, test: AgentTest, output: Output, terminal: Terminal) 
     })?;
     show(&tested, output, tested_human)?;
     Ok(tested.exit_code)
+}
+
+fn visit(harness: &Harness, args: AgentsRun) -> Result<u8, Problem> {
+    let AgentsRun { id, namespace, kubeconfig, context, timeout_per_test, answer, args, output, .. } = args;
+    let visit = AgentVisit { id, args, kubeconfig, context, namespace, time: timeout_per_test, answer };
+    let visited = runtime()?.block_on(async {
+        let (canceller, cancel) = Cancel::new();
+        interrupt::listen(canceller, "Interrupted: ending the agent. Once more to leave at once.")?;
+        let on_line: OnLine = Arc::new(|_, line| complain(&printable(line)));
+        Ok::<AgentVisited, Problem>(harness.agents_run(visit, on_line, cancel).await?)
+    })?;
+    show(&visited, output, |visited| {
+        let mut out = format!("The agent ended: {}\n", one_line(&visited.ended));
+        if let Some(why) = &visited.unavailable {
+            let _ = writeln!(out, "It could not work: {}", one_line(why));
+        }
+        out.push_str(&answered(&visited.answer));
+        out.push_str(&used(&visited.usage));
+        out
+    })?;
+    Ok(visited.exit_code)
 }
 
 fn tested_human(tested: &AgentTested) -> String {
@@ -122,8 +145,20 @@ fn isolation(isolation: &Isolation) -> String {
 
 /// What the agent handed in and used.
 pub(super) fn answer_and_usage(case: &CaseFile) -> String {
+    let gate = case.gate;
+    format!(
+        "{}{}Gate: {} requests, {} mutations, {} denials\n",
+        answered(&case.answer),
+        used(&case.usage),
+        gate.requests,
+        gate.mutations,
+        gate.denials
+    )
+}
+
+fn answered(answer: &AnswerRecord) -> String {
     let mut out = String::new();
-    match (&case.answer.parsed, &case.answer.error) {
+    match (&answer.parsed, &answer.error) {
         (Some(answer), _) => {
             let fault = if answer.fault_present { "a fault is present" } else { "nothing is wrong" };
             let kind = answer.fault_type.as_deref().map(|t| format!(", {}", one_line(t))).unwrap_or_default();
@@ -143,8 +178,12 @@ pub(super) fn answer_and_usage(case: &CaseFile) -> String {
             let _ = writeln!(out, "Answer: none");
         }
     }
+    out
+}
+
+fn used(usage: &Usage) -> String {
+    let mut out = String::new();
     let number = |n: Option<u64>| n.map_or("unknown".to_owned(), |n| n.to_string());
-    let usage = &case.usage;
     let cost = usage.cost_usd.map_or("unknown".to_owned(), |cost| format!("${cost:.4}"));
     let _ = writeln!(
         out,
@@ -157,8 +196,6 @@ pub(super) fn answer_and_usage(case: &CaseFile) -> String {
         number(usage.tool_calls),
         usage.model.as_deref().map(|model| format!(", {}", one_line(model))).unwrap_or_default(),
     );
-    let gate = case.gate;
-    let _ = writeln!(out, "Gate: {} requests, {} mutations, {} denials", gate.requests, gate.mutations, gate.denials);
     out
 }
 

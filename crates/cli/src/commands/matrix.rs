@@ -3,7 +3,7 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-use api::{Harness, Validation};
+use api::{Choice, Harness, Validation};
 use report::{Cell, table};
 
 use super::{runtime, show};
@@ -43,11 +43,11 @@ fn human(validation: &Validation) -> String {
 pub(crate) fn list(
     harness: &Harness,
     matrix: &Path,
-    filter: &[String],
+    choice: &Choice,
     output: Output,
     terminal: Terminal,
 ) -> Result<u8, Problem> {
-    let listing = harness.list(matrix, filter)?;
+    let listing = harness.list(matrix, choice)?;
     diagnostics(&listing.warnings, terminal);
     let mut out = BufWriter::new(io::stdout().lock());
     let mut write = || -> io::Result<()> {

@@ -23,9 +23,11 @@ pub(crate) fn run(cli: Cli, terminal: Terminal) -> Result<u8, Problem> {
     match cli.command {
         Command::Run(args) => run::run(harness(args.grants.clone())?, *args, terminal),
         Command::Validate { matrix, output } => matrix::validate(&harness(None)?, &matrix, output, terminal),
-        Command::List { matrix, filter, output } => matrix::list(&harness(None)?, &matrix, &filter, output, terminal),
+        Command::List { matrix, choice, output } => {
+            matrix::list(&harness(None)?, &matrix, &choice.take(), output, terminal)
+        }
         Command::Failures(command) => failures::run(&harness(command.grants())?, command, terminal),
-        Command::Agents(command) => agents::run(&harness(None)?, command, terminal),
+        Command::Agents(command) => agents::run(&harness(command.grants())?, command, terminal),
         Command::Runs(command) => runs::run(&harness(None)?, command, terminal),
         Command::Recover(args) => recover::run(&harness(args.grants.clone())?, args, terminal),
         Command::Cluster(Cluster::Up { kubeconfig }) => cluster::up(kubeconfig, terminal),

@@ -14,7 +14,7 @@ use crate::{interrupt, progress};
 pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8, Problem> {
     let input = RunInput {
         matrix: args.matrix,
-        filter: args.filter,
+        choice: args.choice.take(),
         repeat: args.repeat,
         retries: args.retries,
         parallel_clusters: args.parallel_clusters,

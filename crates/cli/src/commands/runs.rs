@@ -1,6 +1,7 @@
-//! `runs list|show|report`
+//! `runs list|show|report|export`
 
 use std::fmt::Write;
+use std::path::Path;
 
 use api::{Harness, StoredCase, StoredRun, StoredRunWithCases};
 use report::{Cell, duration, one_line, symbol, table};
@@ -22,6 +23,7 @@ pub(crate) fn run(harness: &Harness, command: Runs, terminal: Terminal) -> Resul
         Runs::Show { run, case: None, output } => show(&harness.runs_show(&run)?, output, |run| one(run, terminal)),
         Runs::Show { run, case: Some(case), output } => show(&harness.runs_case(&run, &case)?, output, one_case),
         Runs::Report { run, output } => report(harness, &run, output),
+        Runs::Export { run, baseline: _, output } => export(harness, &run, output.as_deref(), terminal),
     }
 }
 
@@ -126,6 +128,16 @@ fn verdict_rows(verdict: &model::Verdict) -> Vec<Vec<Cell>> {
         ]);
     }
     rows
+}
+
+fn export(harness: &Harness, run: &str, output: Option<&Path>, terminal: Terminal) -> Result<u8, Problem> {
+    let exported = harness.runs_export_baseline(run, output)?;
+    exported.warnings.iter().for_each(|warning| terminal.say(&format!("warning: {warning}")));
+    match output {
+        Some(path) => terminal.say(&format!("Written to {}", path.display())),
+        None => print(&exported.text)?,
+    }
+    Ok(0)
 }
 
 fn report(harness: &Harness, run: &str, output: Output) -> Result<u8, Problem> {

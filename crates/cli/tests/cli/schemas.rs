@@ -5,7 +5,8 @@ use crate::support::{Folder, repository};
 #[test]
 fn checked_in_schemas_are_current() {
     let folder = Folder::new();
-    let names = ["matrix", "metadata", "agent", "grants", "task", "answer", "case", "run", "run-document", "event"];
+    let names =
+        ["matrix", "metadata", "agent", "grants", "task", "answer", "case", "run", "run-document", "event", "baseline"];
     for name in names {
         let printed = folder.run(&["schema", name]).expect(0);
         let schema = printed.json();

@@ -37,10 +37,13 @@ fn wrong_usage_is_two_with_a_suggestion() {
 }
 
 #[test]
-fn options_of_later_versions_say_so() {
+fn options_say_what_would_be_right() {
     let folder = Folder::new();
     folder.write("m.yaml", SMALL);
-    folder.run(&["run", "m.yaml", "--partition=slice:1/2"]).expect(2).says(&["not available in this version"]);
+    folder.run(&["run", "m.yaml", "--partition=slice:3/2"]).expect(2).says(&["slice:M/N", "M from 1 to N"]);
+    folder.run(&["run", "m.yaml", "--rerun=failed"]).expect(2).says(&["--of"]);
+    folder.run(&["list", "m.yaml", "--rerun=lost", "--of=latest"]).expect(2).says(&["failed", "unjudged", "missing"]);
+    folder.run(&["run", "m.yaml", "--retries=11"]).expect(2).says(&["0..=10"]);
     let kubeconfig = ["failures", "run", "no-fault", "--kubeconfig", "absent"];
     folder.run(&kubeconfig).expect(1).says(&["absent cannot be read"]);
 }

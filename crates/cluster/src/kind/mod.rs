@@ -97,6 +97,7 @@ impl KindProvisioner {
             name: claim.name().to_owned(),
             reference: None,
             disposable: true,
+            freeze: None,
             address,
             _owned: None,
         })

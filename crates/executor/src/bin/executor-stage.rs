@@ -43,7 +43,10 @@ fn harness(place: &str, script: &str) -> ExitCode {
         args: vec!["-c".to_owned(), script.to_owned()],
         env: std::env::vars().filter(|(name, _)| name == "PATH").collect(),
         places: vec![PathBuf::from(place)],
-        on_line: Arc::new(|_, line: &str| println!("{line}")),
+        on_line: Arc::new(|_, line: &str| {
+            println!("{line}");
+            None
+        }),
         ..ProcessSpec::new(own, "/bin/sh", "/", Instant::now() + Duration::from_secs(60))
     };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {

@@ -74,7 +74,10 @@ impl Stage {
             stderr_log: self.folder.path().join("agent.stderr"),
             artifacts_dir: self.artifacts(),
             deadline: self.deadline,
-            on_line: Arc::new(move |_, line: &str| lines.lock().expect("lock").push(line.to_owned())),
+            on_line: Arc::new(move |_, line: &str| {
+                lines.lock().expect("lock").push(line.to_owned());
+                None
+            }),
         };
         run(agent, pending()).await
     }
@@ -219,7 +222,7 @@ async fn an_agent_that_cannot_start_says_why() {
     assert!(matches!(result.exit, Exit::NotStarted(why) if why.contains("no-such-program-anywhere")));
     let text = "id: probe\nexecutor: live-test\n";
     let preset = AgentPreset::parse(&Source::new("probe.yaml", text), Some("probe")).expect("a preset");
-    assert!(matches!(stage.run(&preset).await.exit, Exit::NotStarted(why) if why.contains("live-test")));
+    assert!(matches!(stage.run(&preset).await.exit, Exit::NotStarted(why) if why.contains("run-live-test.sh")));
 }
 
 #[tokio::test]

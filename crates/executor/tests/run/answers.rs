@@ -16,6 +16,17 @@ async fn rubbish_in_the_place_of_an_answer_is_named() {
         (r#"ln -s /etc/hostname "$HARNESS_ANSWER""#, "symbolic link"),
         (r#"mkfifo "$HARNESS_ANSWER""#, "not a regular file"),
         (r#"mkdir "$HARNESS_ANSWER""#, "not a regular file"),
+        (r#"ln -s /dev/zero "$HARNESS_ANSWER""#, "symbolic link"),
+        (r#"truncate -s 900M "$HARNESS_ANSWER""#, "larger than 1 MiB"),
+        (
+            r#"yes '[' | head -c 4000 | tr -d '\n' | sed 's/^/{"fault_present": true, "x": /' > "$HARNESS_ANSWER""#,
+            "nested",
+        ),
+        (r#"echo '{"fault_present": true, "fault_present": false}' > "$HARNESS_ANSWER""#, "duplicate"),
+        (r#"echo '{"fault_present": 1e999}' > "$HARNESS_ANSWER""#, "out of range"),
+        (r#"echo '{"fault_present": true, "x": NaN}' > "$HARNESS_ANSWER""#, "expected value"),
+        (r#"echo '{"fault_present": true, "fault_type": ["image"]}' > "$HARNESS_ANSWER""#, "invalid type"),
+        (r#"printf '{"fault_present": true, "fault_type": "a\033[2J"}' > "$HARNESS_ANSWER""#, "control character"),
         (r#"cd /; rm -r "${HARNESS_ANSWER%/*}"; ln -s /etc "${HARNESS_ANSWER%/*}""#, "no longer a directory"),
     ];
     for (script, expected) in cases {
@@ -44,4 +55,25 @@ async fn the_answer_may_come_on_standard_output() {
     assert_eq!(result.answer.parsed.and_then(|a| a.fixed), Some(true));
     let result = Stage::new().run(&preset("echo nothing", "answer: stdout")).await;
     assert!(result.answer.error.is_some_and(|e| e.contains("no JSON object")));
+}
+
+#[tokio::test]
+async fn rubbish_on_standard_output_is_named_too() {
+    for (script, expected) in [
+        ("yes '{\"fault_present\": true, \"x\": \"' | head -c 100000000", "no JSON object"),
+        ("yes '[' | head -c 400000 | tr -d '\\n'", "no JSON object"),
+        (
+            r#"printf '{"fault_present": true, "x": "'; head -c 2000000 /dev/zero | tr '\0' y; echo '"}'"#,
+            "no JSON object",
+        ),
+        (r#"echo '{"fault_present": "maybe"}'"#, "invalid type"),
+        (
+            r#"echo '{"fault_present": true, "x": [[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]}'"#,
+            "nested",
+        ),
+    ] {
+        let result = Stage::new().run(&preset(script, "answer: stdout")).await;
+        let error = result.answer.error.unwrap_or_default();
+        assert!(error.contains(expected), "{script}: `{error}` should say `{expected}`");
+    }
 }

@@ -4,6 +4,8 @@ mod agents;
 mod answers;
 mod containment;
 mod hostile;
+mod live;
+mod presets;
 mod processes;
 mod reach;
 

@@ -30,7 +30,10 @@ pub(crate) fn first_word(result: &ProcessResult) -> String {
 /// Lines as they come.
 pub(crate) fn listened(mut spec: ProcessSpec) -> (ProcessSpec, mpsc::UnboundedReceiver<String>) {
     let (sender, lines) = mpsc::unbounded_channel();
-    spec.on_line = Arc::new(move |_, line: &str| drop(sender.send(line.to_owned())));
+    spec.on_line = Arc::new(move |_, line: &str| {
+        drop(sender.send(line.to_owned()));
+        None
+    });
     (spec, lines)
 }
 
@@ -160,7 +163,10 @@ async fn a_flood_is_cut_and_does_not_hang() {
         stdout_log: Some(log.clone()),
         max_log: 10_000,
         keep_output: 1000,
-        on_line: Arc::new(move |_, _| *counted.lock().expect("lock") += 1),
+        on_line: Arc::new(move |_, _| {
+            *counted.lock().expect("lock") += 1;
+            None
+        }),
         ..script("yes 0123456789 | head -c 30000000; echo; echo end")
     };
     let result = run(spec, pending()).await;
@@ -169,6 +175,36 @@ async fn a_flood_is_cut_and_does_not_hang() {
     let log = std::fs::read_to_string(log).expect("a log");
     assert!(log.len() < 11_000 && log.ends_with("its limit]\n"), "{} bytes", log.len());
     assert!(*count.lock().expect("lock") < 1000);
+}
+
+#[tokio::test]
+async fn a_slow_reader_slows_the_writer_and_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let done = folder.path().join("done");
+    let seen = Arc::new(Mutex::new(0_u64));
+    let (room, rooms) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::clone(&seen));
+    let gate = Arc::clone(&room);
+    let spec = ProcessSpec {
+        on_line: Arc::new(move |_, line: &str| {
+            let mut seen = rooms.lock().expect("lock");
+            assert_eq!(line, seen.to_string(), "in order");
+            *seen += 1;
+            let gate = Arc::clone(&gate);
+            Some(Box::pin(async move { gate.acquire().await.expect("open").forget() }))
+        }),
+        ..script(&format!("seq 0 99999; touch {}", done.display()))
+    };
+    let running = tokio::spawn(run(spec, pending()));
+    while *seen.lock().expect("lock") == 0 {
+        tokio::task::yield_now().await;
+    }
+    // 600 kB do not fit into a pipe: as long as the first line is not taken, the script cannot come to its end.
+    assert_eq!(*seen.lock().expect("lock"), 1, "the second is not read before the first is taken");
+    assert!(!done.exists(), "the writer waits");
+    room.add_permits(100_000);
+    assert_eq!(running.await.expect("no panic").exit, Exit::Code(0));
+    assert_eq!(*seen.lock().expect("lock"), 100_000);
+    assert!(done.exists());
 }
 
 #[tokio::test]
@@ -201,6 +237,7 @@ async fn secrets_reach_no_log() {
         on_line: Arc::new(move |stream, line: &str| {
             assert_eq!(stream, Stream::Stderr);
             shown.lock().expect("lock").push_str(line);
+            None
         }),
         ..script("echo key=sk-very-secret >&2")
     };

@@ -1,9 +1,10 @@
 //! From columns and the end of the agent to one outcome.
 
-use judge::{Ending, Mitigation, decide};
-use model::{AnswerRecord, Class, ColumnResult, Objective, Outcome};
+use judge::{Ending, LiveEnding, Mitigation, Reported, decide, decide_live, score_live};
+use model::{AnswerRecord, Class, ColumnResult, Objective, Outcome, Rule};
 use serde_json::Value;
 
+use crate::build::at;
 use crate::scoring::{Case, answering, named};
 
 fn outcome(case: &Case, ending: &Ending) -> (Outcome, Option<Class>, String) {
@@ -89,7 +90,8 @@ fn outcome_and_status_agree_for_every_combination_of_columns() {
             let mut verdict = Case::default().verdict();
             verdict.detection.result = detection;
             verdict.mitigation.result = mitigation;
-            let (outcome, class, message) = decide(&verdict, &Ending::Exited(0));
+            let decision = decide(&verdict, &Case::default().answer, &Ending::Exited(0));
+            let (outcome, class, message) = (decision.outcome, decision.class(), decision.message);
             let expected = match (detection, mitigation) {
                 (Fail, _) | (_, Fail) => Outcome::Failed,
                 (Untold, _) | (_, Untold) => Outcome::Invalid,
@@ -100,4 +102,64 @@ fn outcome_and_status_agree_for_every_combination_of_columns() {
             assert_eq!(message.is_empty(), outcome == Outcome::Passed);
         }
     }
+}
+
+#[test]
+fn each_non_pass_names_the_rule_that_decided() {
+    let rule = |case: &Case, ending: &Ending| decide(&case.verdict(), &case.answer, ending).rule;
+    let exited = Ending::Exited(0);
+    let answered = |answer| Case { answer, ..Case::default() };
+    let unreadable = AnswerRecord { error: Some("not JSON".into()), ..AnswerRecord::default() };
+    let missing = AnswerRecord { error: Some("no file".into()), missing: true, parsed: None };
+    for (case, ending, expected) in [
+        (Case::default(), &exited, None),
+        (answered(missing), &exited, Some(Rule::AnswerMissing)),
+        (answered(unreadable), &exited, Some(Rule::AnswerUnreadable)),
+        (answered(answering(false, vec![])), &exited, Some(Rule::DetectionWrong)),
+        (answered(answering(true, vec![named("Pod", "x")])), &exited, Some(Rule::LocalizationWrong)),
+        (Case { mitigation: broken(), ..Case::default() }, &exited, Some(Rule::MitigationFailed)),
+        (Case { truth: Value::Null, ..Case::default() }, &exited, Some(Rule::ColumnUndecided)),
+        (Case::default(), &Ending::TimedOut, Some(Rule::AgentTimedOut)),
+        (Case::default(), &Ending::Capped("too much".into()), Some(Rule::AgentCapped)),
+        (Case::default(), &Ending::Unavailable("quota".into()), Some(Rule::ProviderUnavailable)),
+        (Case::default(), &Ending::NotStarted("no".into()), Some(Rule::AgentNotStarted)),
+        (Case::default(), &Ending::Cancelled, Some(Rule::Interrupted)),
+        (Case::default(), &Ending::Coded(41, Outcome::Error), Some(Rule::ProviderUnavailable)),
+        (Case::default(), &Ending::Coded(7, Outcome::Failed), Some(Rule::AgentExitCode)),
+    ] {
+        assert_eq!(rule(&case, ending), expected, "{ending:?} {:?}", case.answer);
+    }
+}
+
+#[test]
+fn a_report_of_a_live_test_is_taken_at_its_word() {
+    let ended = LiveEnding::Ended("exit code 1".into());
+    let reported =
+        |status: &str| Reported { status: status.into(), incident_detected: Some(true), evidence: Value::Null };
+    for (status, outcome, class) in [
+        ("PASS", Outcome::Passed, None),
+        ("INCOMPLETE", Outcome::TimedOut, Some(Class::Agent)),
+        ("AGENT_FAILED", Outcome::Failed, Some(Class::Agent)),
+        ("NO_DETECTION", Outcome::Failed, Some(Class::Agent)),
+        ("FAILED", Outcome::Error, Some(Class::Infrastructure)),
+        ("UNKNOWN", Outcome::Error, Some(Class::Test)),
+        ("", Outcome::Error, Some(Class::Test)),
+        ("pass", Outcome::Error, Some(Class::Test)),
+    ] {
+        let decision = decide_live(Some(&reported(status)), &ended);
+        assert_eq!((decision.outcome, decision.class()), (outcome, class), "{status}");
+        let verdict = score_live(Some(&reported(status)), true, &[], (at(0.0), at(1.0)), &Default::default());
+        let pass = verdict.detection.result == ColumnResult::Pass;
+        assert_eq!((pass, verdict.detection.decides), (outcome == Outcome::Passed, true), "{status}");
+        assert_eq!(verdict.safety.result, ColumnResult::None);
+    }
+    let without = |ending: LiveEnding| {
+        let decision = decide_live(None, &ending);
+        (decision.outcome, decision.class())
+    };
+    assert_eq!(without(ended), (Outcome::Error, Some(Class::Test)));
+    assert_eq!(without(LiveEnding::TimedOut), (Outcome::Error, Some(Class::Test)));
+    assert_eq!(without(LiveEnding::NotStarted("no".into())), (Outcome::Error, Some(Class::Infrastructure)));
+    assert_eq!(without(LiveEnding::Cancelled), (Outcome::Interrupted, Some(Class::Infrastructure)));
+    assert_eq!(decide_live(Some(&reported("PASS")), &LiveEnding::TimedOut).outcome, Outcome::Passed);
 }

@@ -1,10 +1,11 @@
 //! `execution` and `accept`. What this version does not act on is an error, since somebody would rely on it.
 
+use std::path::{Component, PathBuf};
 use std::time::Duration;
 
 use yaml::At;
 
-use crate::{Accept, Execution};
+use crate::{Accept, BaselineFile, Execution};
 
 /// A case of more than a day is a mistake.
 const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
@@ -43,16 +44,31 @@ pub(super) fn accept(at: &At<'_>) -> Option<Accept> {
         })
     };
     let (min_pass_rate, max_unjudged) = (rate("min_pass_rate"), rate("max_unjudged"));
-    let mut fine = true;
-    for key in ["baseline", "max_drop"] {
-        if let Some(at) = fields.optional(key) {
-            fine = false;
-            at.error_with_help::<()>(
-                format!("`accept.{key}` is not available in this version: nothing would be compared"),
-                format!("remove `{key}`; `min_pass_rate` and `max_unjudged` are there"),
-            );
-        }
+    let (baseline, max_drop) = (fields.maybe("baseline", |at| baseline(&at)), rate("max_drop"));
+    if let (Some(at), false) = (fields.optional("max_drop"), fields.has("baseline")) {
+        return at.error_with_help(
+            "`max_drop` needs a `baseline` to drop from",
+            "add one: `harness-cli runs export RUN --baseline --output FILE` writes it",
+        );
     }
-    let accept = Accept { min_pass_rate: min_pass_rate?, max_unjudged: max_unjudged? };
-    fine.then_some(accept)
+    Some(Accept {
+        min_pass_rate: min_pass_rate?,
+        max_unjudged: max_unjudged?,
+        baseline: baseline?,
+        max_drop: max_drop?,
+    })
+}
+
+/// A matrix comes from a stranger: what it names lies beside or below it, or is not read.
+fn baseline(at: &At<'_>) -> Option<BaselineFile> {
+    let written = at.nonempty()?;
+    let path = PathBuf::from(&written);
+    let inside = path.components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir));
+    if !inside || written.starts_with('~') {
+        return at.error_with_help(
+            format!("`{written}` is not inside the folder of the matrix"),
+            "put the baseline beside the matrix or below, as in `ci/baseline.json`",
+        );
+    }
+    Some(BaselineFile { path, span: at.span() })
 }

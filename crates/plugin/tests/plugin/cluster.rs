@@ -79,7 +79,10 @@ pub(crate) fn call(client: kube::Client, record: &Record, params: Value) -> Call
         params,
         metadata: json!({}),
         seed: 42,
-        log: Arc::new(move |line| log.lock().expect("no test panics with it").push(line.to_owned())),
+        log: Arc::new(move |line| {
+            log.lock().expect("no test panics with it").push(line.to_owned());
+            None
+        }),
         checkpoint: Arc::new(move |state| {
             saved.lock().expect("no test panics with it").push(state);
             Box::pin(std::future::ready(Ok(())))

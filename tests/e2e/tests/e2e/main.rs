@@ -15,8 +15,9 @@ mod kubectl_breadth;
 mod kubectl_crash;
 mod leak_of_truth;
 mod legacy;
-
 mod library;
+mod live_test;
 mod quickstart;
 mod random;
 mod runner;
+mod verdicts;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -15,8 +16,12 @@ use rand::{RngExt, SeedableRng};
 use scenery::FAILURES;
 use stage::{Kill, Stage, When};
 
-/// Clusters side by side: each waits for its pods most of the time.
+/// Clusters side by side: each waits for its pods and namespaces most of the time.
 const STAGES: usize = 2;
+/// In the soak, which has the machine to itself.
+const SOAK_STAGES: usize = 6;
+/// How often it is told how far it is.
+const PROGRESS: Duration = Duration::from_secs(30);
 /// How often a point is tried at most, where every run costs seconds: the first passes, and in the soak all.
 const PASSES: u32 = 2;
 
@@ -58,7 +63,7 @@ const IN_RECOVERY: [&str; 9] = [
 
 #[test]
 fn a_kill_at_any_crash_point_is_recovered_from() {
-    let first_passes = kill_all(points(), PASSES);
+    let first_passes = kill_all(points(), PASSES, STAGES);
     for (point, kills) in first_passes.at_points {
         assert!(kills > 0, "no kill ever hit {point}: it is not passed, or not called so");
     }
@@ -66,7 +71,7 @@ fn a_kill_at_any_crash_point_is_recovered_from() {
 
 #[test]
 fn a_kill_at_any_moment_is_recovered_from() {
-    kill_all(moments(20), 1);
+    kill_all(moments(20), 1, STAGES);
 }
 
 /// `cargo xtask soak [--kills N]`
@@ -76,7 +81,7 @@ fn soak() {
     let kills = std::env::var("HARNESS_SOAK_KILLS").map_or(1000, |kills| kills.parse().expect("a number of kills"));
     let mut all = points();
     all.extend(moments(kills));
-    kill_all(all, u32::MAX);
+    kill_all(all, u32::MAX, SOAK_STAGES);
 }
 
 fn points() -> VecDeque<Kill> {
@@ -95,17 +100,37 @@ fn kills(when: impl Iterator<Item = When>) -> VecDeque<Kill> {
 }
 
 /// How many kills there were, by point and by phase.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Tally {
+    begun: Instant,
+    /// When it was last told how far it is.
+    told: Instant,
     at_points: BTreeMap<String, u32>,
     in_phases: BTreeMap<String, u32>,
 }
 
-/// Kills as often as asked, on several clusters. A point that was hit is tried at its next pass, up to `passes`.
-fn kill_all(kills: VecDeque<Kill>, passes: u32) -> Tally {
+impl Default for Tally {
+    fn default() -> Self {
+        let (begun, told) = (Instant::now(), Instant::now());
+        Self { begun, told, at_points: BTreeMap::new(), in_phases: BTreeMap::new() }
+    }
+}
+
+impl Tally {
+    /// A long test that says nothing cannot be told from one that hangs.
+    fn progress(&mut self, left: usize) {
+        if self.told.elapsed() >= PROGRESS {
+            self.told = Instant::now();
+            say(self, &format!("so far, and at most {left} to go"));
+        }
+    }
+}
+
+/// Kills as often as asked, on so many clusters. A point that was hit is tried at its next pass, up to `passes`.
+fn kill_all(kills: VecDeque<Kill>, passes: u32, stages: usize) -> Tally {
     let (kills, tally) = (Mutex::new(kills), Mutex::new(Tally::default()));
     std::thread::scope(|scope| {
-        for _ in 0..STAGES {
+        for _ in 0..stages {
             scope.spawn(|| {
                 let Some(stage) = Stage::set_up() else { return };
                 let _first_failure_ends_all = Ending(&kills);
@@ -115,6 +140,7 @@ fn kill_all(kills: VecDeque<Kill>, passes: u32) -> Tally {
                     if outcome.killed {
                         *tally.in_phases.entry(outcome.phase).or_default() += 1;
                     }
+                    tally.progress(kills.lock().unwrap_or_else(PoisonError::into_inner).len());
                     let Some(place) = kill.when.place() else { continue };
                     *tally.at_points.entry(place).or_default() += u32::from(outcome.killed);
                     let again = if outcome.killed { kill.at_next_pass(passes) } else { kill.with_next_failure() };
@@ -125,7 +151,7 @@ fn kill_all(kills: VecDeque<Kill>, passes: u32) -> Tally {
         }
     });
     let tally = tally.into_inner().unwrap_or_else(PoisonError::into_inner);
-    say(&tally);
+    say(&tally, "all recovered from");
     tally
 }
 
@@ -145,9 +171,9 @@ fn next(kills: &Mutex<VecDeque<Kill>>) -> Option<Kill> {
 }
 
 /// Past the test harness's capture: the numbers are of interest when all is well, too.
-fn say(tally: &Tally) {
+fn say(tally: &Tally, how: &str) {
     let total: u32 = tally.in_phases.values().sum();
-    let mut text = format!("{total} kills, all recovered from");
+    let mut text = format!("{total} kills in {} s, {how}", tally.begun.elapsed().as_secs());
     for (title, counts) in [("by phase", &tally.in_phases), ("by crash point", &tally.at_points)] {
         if !counts.is_empty() {
             let counts: Vec<String> = counts.iter().map(|(place, count)| format!("{place} {count}")).collect();

@@ -8,7 +8,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use e2e::{Cluster, Dump, Finished, Kubectl, Running, Sandbox, processes_mentioning, wait_until};
-use model::{CaseFile, Event, EventKind, Outcome, RunFile};
+use jiff::Timestamp;
+use model::{CaseFile, Event, EventKind, Outcome, Phase, RunFile};
 use rusqlite::Connection;
 use rustix::process::Signal;
 
@@ -26,7 +27,7 @@ pub(super) enum When {
     Run(&'static str, u32),
     /// A recovery after a run was killed at its agent's end, when it passes a crash point for the n-th time.
     Recovery(&'static str, u32),
-    /// A run, after this share of the time that a whole one takes.
+    /// A run, at a moment between 0 and 1: the first half is until it begins to put back, which alone takes seconds.
     Moment(f64),
 }
 
@@ -88,6 +89,8 @@ pub(super) struct Stage {
     path: String,
     kinds: String,
     before: Dump,
+    /// How long a run takes that nobody kills, until it begins to put back and to its end.
+    forth: Duration,
     whole: Duration,
 }
 
@@ -104,11 +107,15 @@ impl Stage {
         let kinds = Dump::kinds(&kubectl);
         let before = Dump::of(&kubectl, &kinds);
         assert!(before.len() > 20, "the dump is of a whole cluster: {before:?}");
-        let mut stage = Self { cluster, kubectl, sandbox, path, kinds, before, whole: Duration::ZERO };
-        let start = Instant::now();
+        let mut stage =
+            Self { cluster, kubectl, sandbox, path, kinds, before, forth: Duration::ZERO, whole: Duration::ZERO };
+        let (begun, start) = (Timestamp::now(), Instant::now());
         let status = stage.run(0, None, None);
         stage.whole = start.elapsed();
         stage.assert_whole(status);
+        let run = stage.runs().pop_first().expect("a run that was not killed leaves its directory");
+        let back = events(&run).into_iter().find(|event| is_stop(&event.event)).expect("each case is put back");
+        stage.forth = Duration::try_from(begun.duration_until(back.at)).unwrap_or_default();
         stage.assert_as_before("a whole run");
         Some(stage)
     }
@@ -120,7 +127,7 @@ impl Stage {
         let status = match kill.when {
             When::Run(point, times) => self.run(kill.failure, Some(&format!("{point}:{times}")), None),
             When::Recovery(..) => self.run(kill.failure, Some("case.agent:1"), None),
-            When::Moment(share) => self.run(kill.failure, None, Some(self.whole.mul_f64(share))),
+            When::Moment(moment) => self.run(kill.failure, None, Some(self.moment(moment))),
         };
         let mut killed = status.signal() == Some(9);
         let run = self.runs().difference(&runs_before).next().cloned();
@@ -139,7 +146,17 @@ impl Stage {
         self.assert_recorded(&what, run.as_deref(), &stored, killed);
         let again = self.recover(None);
         assert!(again.code == 0 && again.stdout.contains("nothing to recover"), "{what}: {again:#?}");
+        // It was looked at; each recovery looks at all that are there, and the thousandth is to cost what the first did.
+        run.inspect(|run| fs::remove_dir_all(run).expect("a run's directory can be removed"));
         Killed { killed, phase }
+    }
+
+    /// See [`When::Moment`].
+    fn moment(&self, moment: f64) -> Duration {
+        match moment * 2.0 {
+            first if first < 1.0 => self.forth.mul_f64(first),
+            second => self.forth + self.whole.saturating_sub(self.forth).mul_f64(second - 1.0),
+        }
     }
 
     /// Ends the cluster.
@@ -240,6 +257,10 @@ fn case_files(run: &Path) -> Vec<PathBuf> {
 fn events(run: &Path) -> Vec<Event> {
     let text = fs::read_to_string(run.join("events.jsonl")).unwrap_or_default();
     text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+}
+
+fn is_stop(event: &EventKind) -> bool {
+    matches!(event, EventKind::PhaseStarted { phase: Phase::Stop })
 }
 
 /// Where a run was when it was killed.
