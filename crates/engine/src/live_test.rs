@@ -131,7 +131,7 @@ async fn run_script(
                 Stream::Stdout => LogStream::AgentStdout,
                 Stream::Stderr => LogStream::AgentStderr,
             };
-            lines.line(stream, line);
+            lines.line(stream, line)
         }),
     };
     let result = watches.pump_while(executor::live_test::run(run, request.cancel.raised())).await;

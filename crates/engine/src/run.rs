@@ -19,7 +19,7 @@ use crate::dispatcher::Dispatcher;
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::recover::left_open;
-use crate::{Cancel, Listener, RecordError, RunRequest, Selection};
+use crate::{Cancel, Listener, RecordError, RunRequest};
 
 /// Why there is no run, or no end of one.
 #[derive(Debug, thiserror::Error)]

@@ -72,8 +72,11 @@ fn visit(harness: &Harness, args: AgentsRun) -> Result<u8, Problem> {
     let visit = AgentVisit { id, args, kubeconfig, context, namespace, time: timeout_per_test, answer };
     let visited = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        interrupt::listen(canceller, "Interrupted: ending the agent. Once more to leave at once.")?;
-        let on_line: OnLine = Arc::new(|_, line| complain(&printable(line)));
+        interrupt::listen(canceller, interrupt::Words::plain("Interrupted: the agent ends."))?;
+        let on_line: OnLine = Arc::new(|_, line| {
+            complain(&printable(line));
+            None
+        });
         Ok::<AgentVisited, Problem>(harness.agents_run(visit, on_line, cancel).await?)
     })?;
     show(&visited, output, |visited| {
