@@ -10,9 +10,10 @@ use report::{Cell, one_line, printable, symbol, table};
 
 use super::{runtime, show};
 use crate::args::{Agents, AgentsRun, Output};
+use crate::interrupt::{self, Words};
 use crate::problem::{Problem, diagnostics};
+use crate::progress;
 use crate::terminal::{Terminal, complain};
-use crate::{interrupt, progress};
 
 pub(crate) fn run(harness: &Harness, command: Agents, terminal: Terminal) -> Result<u8, Problem> {
     match command {
@@ -60,7 +61,7 @@ fn test(harness: &Harness, test: AgentTest, output: Output, terminal: Terminal) 
     let listeners = progress::listeners(terminal, terminal.verbose > 0);
     let tested = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command()))?;
+        interrupt::listen(canceller, Words::of_a_case(&harness.recover_command()))?;
         Ok::<AgentTested, Problem>(harness.agents_test(test, listeners, cancel).await?)
     })?;
     show(&tested, output, tested_human)?;
@@ -72,7 +73,7 @@ fn visit(harness: &Harness, args: AgentsRun) -> Result<u8, Problem> {
     let visit = AgentVisit { id, args, kubeconfig, context, namespace, time: timeout_per_test, answer };
     let visited = runtime()?.block_on(async {
         let (canceller, cancel) = Cancel::new();
-        interrupt::listen(canceller, interrupt::Words::plain("Interrupted: the agent ends."))?;
+        interrupt::listen(canceller, Words::plain("Interrupted: ending the agent. Once more to leave at once."))?;
         let on_line: OnLine = Arc::new(|_, line| {
             complain(&printable(line));
             None

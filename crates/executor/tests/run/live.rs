@@ -43,6 +43,7 @@ async fn ran(script: &str, deadline: Instant) -> Ran {
             if seen.len() < 100 {
                 seen.push(line.to_owned());
             }
+            None
         }),
     };
     let result = run(live, pending()).await;
