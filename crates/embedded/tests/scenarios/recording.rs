@@ -235,7 +235,9 @@ pub(crate) const EVERYWHERE: &[Everywhere] = &[
         pod.conditions.insert(format!("{words} OtherReason"))
     }),
     ("an event missing", |seen| {
-        let last = seen.events.keys().rev().find(|words| words.contains("Scheduled") || words.contains("Failed"));
+        // The load of the recorded machine is left out of the comparison.
+        let mut told = seen.events.keys().rev().filter(|words| !words.contains("failed to sync configmap cache"));
+        let last = told.find(|words| words.contains("Scheduled") || words.contains("Failed"));
         let Some(words) = last.cloned() else { return false };
         seen.events.remove(&words).is_some()
     }),
