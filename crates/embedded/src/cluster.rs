@@ -173,6 +173,11 @@ impl Cluster {
         self.shared.lock().freeze();
     }
 
+    /// Whose token it is, if it is one of a service account of this cluster.
+    pub(crate) fn identity_of(&self, token: &str) -> Option<Identity> {
+        self.shared.lock().identity_of(token)
+    }
+
     /// The cluster's time.
     pub fn clock(&self) -> Arc<dyn clock::Clock> {
         Arc::new(ClusterClock::new(Arc::clone(&self.shared)))

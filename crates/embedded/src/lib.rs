@@ -4,8 +4,10 @@
 //! A cluster is deterministic given its seed and the requests: every change and every timer is worked on in one order
 //! under one lock, and cluster time stands still meanwhile.
 
+mod accounts;
 mod admission;
 mod apply;
+mod authorise;
 mod body;
 mod bootstrap;
 mod cluster;
@@ -16,6 +18,7 @@ mod driver;
 mod error;
 mod events;
 mod fields;
+mod inside;
 mod listing;
 mod logs;
 mod machinery;
@@ -57,7 +60,7 @@ pub use cluster::{Cluster, Options};
 pub use reading::{Reading, reading};
 pub use serve::{ServeError, Server};
 
-/// Who asks. The server itself allows everything: what a caller may do is the gate's to decide.
+/// Who asks. Members of `system:masters` may do everything, others what roles and bindings give them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// User name.

@@ -1,11 +1,12 @@
-//! What answers a POST and stores nothing: reviews of who one is and what one may do. The server itself allows
-//! everything to everyone it knows; narrower answers are the gate's.
+//! What answers a POST and stores nothing: reviews of who one is and what one may do. Those of the gate's callers are
+//! answered by the gate.
 
 use std::sync::Arc;
 
 use http::{Method, Response};
 use serde_json::{Value, json};
 
+use crate::authorise::{self, Attributes};
 use crate::body::Body;
 use crate::error::ApiError;
 use crate::registry::Info;
@@ -13,7 +14,7 @@ use crate::request::Call;
 use crate::respond::{self, Answer};
 use crate::state::State;
 use crate::write::Write;
-use crate::{object, writes};
+use crate::{Identity, object, writes};
 
 pub(crate) fn answer(state: &mut State, info: &Arc<Info>, call: &Call) -> Result<Response<Body>, ApiError> {
     if call.method != Method::POST || call.target.name.is_some() {
@@ -36,21 +37,23 @@ pub(crate) fn answer(state: &mut State, info: &Arc<Info>, call: &Call) -> Result
             review["status"] = json!({"userInfo": {"username": call.identity.name, "groups": call.identity.groups}});
         }
         "selfsubjectrulesreviews" => {
-            review["status"] = json!({
-                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}],
-                "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-                "incomplete": false,
-            });
+            let namespace = object::text(&review, &["spec", "namespace"]).to_owned();
+            review["status"] = authorise::listed(state, &call.identity, &namespace);
         }
-        "tokenreviews" => review["status"] = json!({"user": {}, "error": "tokens are not checked here"}),
-        _ => access(&mut review)?,
+        "tokenreviews" => {
+            review["status"] = match state.identity_of(object::text(&review, &["spec", "token"])) {
+                Some(who) => json!({"authenticated": true, "user": {"username": who.name, "groups": who.groups}}),
+                None => json!({"user": {}, "error": "invalid bearer token"}),
+            };
+        }
+        plural => access(state, call, plural, &mut review)?,
     }
     let mut answer = Answer::new(201, review);
     answer.warnings = warnings;
     Ok(respond::document(answer, call.accept.yaml))
 }
 
-fn access(review: &mut Value) -> Result<(), ApiError> {
+fn access(state: &State, call: &Call, plural: &str, review: &mut Value) -> Result<(), ApiError> {
     let spec = &review["spec"];
     if spec["resourceAttributes"].is_null() == spec["nonResourceAttributes"].is_null() {
         let why = "Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
@@ -60,6 +63,16 @@ fn access(review: &mut Value) -> Result<(), ApiError> {
             "causes": [{"reason": "FieldValueInvalid", "message": why, "field": "spec.resourceAttributes"}],
         })));
     }
-    review["status"] = json!({"allowed": true});
+    let who = if plural == "selfsubjectaccessreviews" {
+        call.identity.clone()
+    } else {
+        let groups = object::list(spec, &["groups"]).iter().filter_map(|group| group.as_str().map(str::to_owned));
+        Identity { name: object::text(spec, &["user"]).to_owned(), groups: groups.collect() }
+    };
+    let decision = authorise::decide(state, &who, &Attributes::of_review(spec));
+    review["status"] = json!({"allowed": decision.allowed});
+    if !decision.reason.is_empty() {
+        review["status"]["reason"] = json!(decision.reason);
+    }
     Ok(())
 }

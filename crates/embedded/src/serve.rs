@@ -143,6 +143,10 @@ async fn answer(cluster: Cluster, token: Arc<str>, request: Request<Incoming>) -
     let given = given.as_deref().and_then(|value| value.strip_prefix(b"Bearer "));
     let identity = match given {
         Some(given) if same(given, token.as_bytes()) => Identity::admin(),
+        Some(given) => match std::str::from_utf8(given).ok().and_then(|token| cluster.identity_of(token)) {
+            Some(identity) => identity,
+            None => return Ok(respond::failure(&ApiError::new(401, "Unauthorized", "Unauthorized"))),
+        },
         None if is_public(request.uri().path()) => {
             Identity { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
         }

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, Response, header};
 
+use crate::authorise::{self, Attributes};
 use crate::body::Body;
 use crate::cluster::Shared;
 use crate::error::ApiError;
@@ -47,9 +48,21 @@ fn attempt(
     body: Bytes,
     identity: Identity,
 ) -> Result<Response<Body>, Vec<webhooks::Call>> {
+    let identity = match impersonated(shared, parts, identity) {
+        Ok(identity) => identity,
+        Err(error) => return Ok(respond::failure(&error)),
+    };
     let target = match parse_path(&parts.uri) {
         Path::Other(segments) => {
             let state = shared.lock();
+            let asked = Attributes {
+                verb: parts.method.as_str().to_lowercase(),
+                path: Some(parts.uri.path().to_owned()),
+                ..Attributes::default()
+            };
+            if let Err(error) = authorise::check(&state, &identity, &asked).or_else(|error| public(parts, error)) {
+                return Ok(respond::failure(&error));
+            }
             return Ok(discovery::answer(&state, parts, &segments));
         }
         Path::Resource(target) => target,
@@ -83,8 +96,64 @@ fn attempt(
     if wanted.is_empty() { Ok(response) } else { Err(wanted) }
 }
 
+/// Some paths are for everybody: probes, and clients that look for the version.
+fn public(parts: &Parts, error: ApiError) -> Result<(), ApiError> {
+    let path = parts.uri.path().trim_end_matches('/');
+    if ["/version", "/healthz", "/livez", "/readyz"].contains(&path) { Ok(()) } else { Err(error) }
+}
+
+/// Who is meant: whoever asks, or whom they may speak for.
+fn impersonated(shared: &Arc<Shared>, parts: &Parts, identity: Identity) -> Result<Identity, ApiError> {
+    let all = |name: &str| -> Vec<String> {
+        parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).map(str::to_owned).collect()
+    };
+    let (users, groups) = (all("impersonate-user"), all("impersonate-group"));
+    let Some(user) = users.into_iter().next() else { return Ok(identity) };
+    let state = shared.lock();
+    let may = |resource: &str, namespace: &str, name: &str| {
+        let asked = Attributes {
+            verb: "impersonate".to_owned(),
+            resource: resource.to_owned(),
+            namespace: namespace.to_owned(),
+            name: name.to_owned(),
+            ..Attributes::default()
+        };
+        authorise::check(&state, &identity, &asked)
+    };
+    let account = user.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':'));
+    match account {
+        Some((namespace, name)) => may("serviceaccounts", namespace, name)?,
+        None => may("users", "", &user)?,
+    }
+    for group in &groups {
+        may("groups", "", group)?;
+    }
+    let mut meant = match account {
+        Some((namespace, name)) if groups.is_empty() => Identity::of_account(namespace, name),
+        _ => Identity { name: user, groups },
+    };
+    let known = "system:authenticated".to_owned();
+    if meant.name != "system:anonymous" && !meant.groups.contains(&known) {
+        meant.groups.push(known);
+    }
+    Ok(meant)
+}
+
+/// What a request for a resource asks to be allowed.
+fn attributes(call: &Call) -> Attributes {
+    let target = &call.target;
+    let verb = Verb::of(&call.method, target, &call.query).map(Verb::as_str);
+    let verb = match call.method.as_str() {
+        // Subresources of a name are got, updated and made; there is nothing else to be done to them.
+        "POST" if target.subresource.is_some() => "create",
+        method => verb.unwrap_or(method),
+    };
+    Attributes::of_target(target, &verb.to_lowercase())
+}
+
 fn dispatch(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Response<Body>, ApiError> {
     let target = &call.target;
+    authorise::check(state, &call.identity, &attributes(call))?;
     if !is_served(&state.registry, target) {
         return Err(ApiError::unknown_path());
     }

@@ -39,6 +39,8 @@ pub(crate) struct State {
     /// What the client whose request is worked on is to be warned of.
     warnings: Vec<String>,
     pub(crate) webhooks: Webhooks,
+    /// With which tokens are signed.
+    pub(crate) token_key: [u8; 32],
     /// The cluster is gone; only streams of it are left.
     pub(crate) ended: bool,
     /// When old Events were last looked for.
@@ -64,6 +66,7 @@ impl State {
             addresses: 9,
             warnings: Vec::new(),
             webhooks: Webhooks::default(),
+            token_key: rand::random(),
             controllers: Vec::new(),
             queue: VecDeque::new(),
         }

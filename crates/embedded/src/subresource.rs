@@ -234,31 +234,22 @@ fn allow_disruption(state: &mut State, pod: &Value, dry_run: bool) -> Result<(),
     Ok(())
 }
 
-/// A token for an account. It names the account and is not signed: nothing in the cluster checks it.
+/// A token for an account.
 fn token(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Result1 {
-    use base64::Engine as _;
     let account = find(state, info, call, name)?;
     let body = body_of(call)?;
     let seconds = body["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
-    let now = state.now();
-    let end = now.saturating_add(jiff::SignedDuration::from_secs(seconds)).unwrap_or(now);
-    let namespace = object::namespace(&account);
-    let claims = json!({
-        "sub": format!("system:serviceaccount:{namespace}:{name}"), "exp": end.as_second(), "iat": now.as_second(),
-        "jti": state.random.uid(),
-    });
-    let encode = |value: &Value| base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(value.to_string());
-    let text = format!("{}.{}.{}", encode(&json!({"alg": "none"})), encode(&claims), state.random.suffix(43));
     let audiences = match &body["spec"]["audiences"] {
         Value::Array(audiences) if !audiences.is_empty() => Value::Array(audiences.clone()),
         _ => json!(["https://kubernetes.default.svc.cluster.local"]),
     };
+    let token = state.token_for(&account, seconds, &audiences);
     let answer = json!({
         "kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1",
-        "metadata": {"name": name, "namespace": namespace, "uid": object::uid(&account),
-                     "creationTimestamp": format!("{now:.0}")},
+        "metadata": {"name": name, "namespace": object::namespace(&account), "uid": object::uid(&account),
+                     "creationTimestamp": format!("{:.0}", state.now())},
         "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": null},
-        "status": {"token": text, "expirationTimestamp": format!("{end:.0}")},
+        "status": {"token": token.text, "expirationTimestamp": format!("{:.0}", token.end)},
     });
     Ok(respond::document(Answer::new(201, answer), call.accept.yaml))
 }

@@ -13,6 +13,9 @@ use crate::state::State;
 use crate::watchers::Topic;
 use crate::write::Write;
 
+/// Tokens of pods: the server lets them live for a year where they are renewed hourly.
+const TOKEN_SECONDS: i64 = 365 * 24 * 3600;
+
 impl State {
     fn row(&self, resource: &Resource) -> Result<Arc<crate::registry::Info>, ApiError> {
         self.info(resource).ok_or_else(ApiError::unknown_path)
@@ -70,6 +73,19 @@ impl World for State {
 
     fn bind(&mut self, namespace: &str, pod: &str, node: &str) -> Result<Arc<Value>, Refusal> {
         Ok(self.bind_pod(namespace, pod, node, &Write::by("kube-scheduler"))?)
+    }
+
+    fn account_token(&self, namespace: &str, account: &str) -> Option<String> {
+        let account = self.store.get(&simulation::resources::SERVICE_ACCOUNTS, namespace, account)?;
+        let audience = serde_json::json!(["https://kubernetes.default.svc.cluster.local"]);
+        Some(self.token_for(account, TOKEN_SECONDS, &audience).text)
+    }
+
+    fn request(&self, authorization: &str, path: &str) -> (u16, String) {
+        match crate::inside::answer(self, authorization, path) {
+            Ok(body) => (200, body.to_string()),
+            Err(error) => (error.code, error.to_json().to_string()),
+        }
     }
 
     fn event(&mut self, occurrence: Occurrence<'_>) {

@@ -16,6 +16,10 @@ pub struct Request {
     pub from: String,
     /// User-Agent.
     pub agent: String,
+    /// Asked over TLS.
+    pub tls: bool,
+    /// The Authorization header.
+    pub authorization: String,
 }
 
 /// An HTTP answer.

@@ -194,6 +194,12 @@ pub trait World {
     /// 404, 409 when it is bound already.
     fn bind(&mut self, namespace: &str, pod: &str, node: &str) -> Result<Arc<Value>, Refusal>;
 
+    /// A token for a service account; none when there is no such account.
+    fn account_token(&self, namespace: &str, account: &str) -> Option<String>;
+
+    /// What a GET of the API answers who comes with this Authorization header: status and body.
+    fn request(&self, authorization: &str, path: &str) -> (u16, String);
+
     /// Records an Event.
     fn event(&mut self, occurrence: Occurrence<'_>);
 

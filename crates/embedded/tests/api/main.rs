@@ -1,5 +1,6 @@
 //! The embedded cluster seen through its API: recorded exchanges, watches, time, kubectl, kube-rs.
 
+mod access;
 mod client;
 mod conformance;
 mod kubectl;

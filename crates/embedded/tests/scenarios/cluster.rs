@@ -83,6 +83,33 @@ fn pods_reach_services() {
 }
 
 #[test]
+fn a_pod_reads_the_api_as_its_account_may() {
+    crate::runtime().block_on(async {
+        let cluster = Cluster::start(embedded::Options { seed: 5, ..Default::default() });
+        let script = "t=$(cat /var/run/secrets/kubernetes.io/serviceaccount/token); wget -qO- --header \\\"Authorization: Bearer $t\\\" https://kubernetes.default.svc/api/v1/namespaces/default/configmaps && exit 0; exit 1";
+        let pod = |name: &str| {
+            format!("{{apiVersion: v1, kind: Pod, metadata: {{name: {name}}}, spec: {{restartPolicy: Never, containers: [{{name: c, image: 'busybox:1.36', command: [sh, -c, \"{script}\"]}}]}}}}")
+        };
+        create(&cluster, "/api/v1/namespaces/default/pods", &pod("before")).await;
+        pass(&cluster, 20).await;
+        let before = get(&cluster, "/api/v1/namespaces/default/pods/before").await;
+        assert_eq!(phase(&before), "Failed", "{}", before["status"]);
+        let path = "/api/v1/namespaces/default/pods/before/log";
+        let (_, log) = crate::replay::send_text(&cluster, path).await;
+        assert!(log.contains("wget: server returned error: HTTP/1.1 403 Forbidden"), "{log}");
+        let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+        let role = "{metadata: {name: reader}, rules: [{verbs: [list], apiGroups: [''], resources: [configmaps]}]}";
+        create(&cluster, &format!("{roles}/roles"), role).await;
+        let binding = "{metadata: {name: reader}, subjects: [{kind: ServiceAccount, name: default, namespace: default}], roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: reader}}";
+        create(&cluster, &format!("{roles}/rolebindings"), binding).await;
+        create(&cluster, "/api/v1/namespaces/default/pods", &pod("after")).await;
+        pass(&cluster, 20).await;
+        let after = get(&cluster, "/api/v1/namespaces/default/pods/after").await;
+        assert_eq!(phase(&after), "Succeeded", "{}", after["status"]);
+    });
+}
+
+#[test]
 fn hundreds_of_pods_run() {
     crate::runtime().block_on(async {
         let node = workloads::NodeConfig { cpus: 64, pods: 1000, ..Default::default() };

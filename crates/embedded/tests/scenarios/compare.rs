@@ -30,15 +30,6 @@ fn is_passing(state: &State, lasted: f64) -> bool {
     partly && lasted < 3.0 || state.status == "CrashLoopBackOff" || several || pulling || going
 }
 
-/// Events that depend on the load of the machine that was recorded, or on a race of the first probe.
-fn is_accidental(words: &str) -> bool {
-    words.contains("failed to sync configmap cache")
-        || words.contains("object has been modified")
-        || words.contains("Readiness probe failed: Get") && words.contains("connection refused")
-        // A race of a budget with the first pod.
-        || words.contains("NoPods: No matching pods found")
-}
-
 /// The differences in words; none when they agree.
 pub(crate) fn compare(recorded: &Seen, replayed: &Seen) -> Vec<String> {
     let mut differences = Vec::new();
@@ -193,13 +184,13 @@ fn compare_details(recorded: &Pod, replayed: &Pod, differences: &mut Vec<String>
 
 fn compare_events(recorded: &Seen, replayed: &Seen, differences: &mut Vec<String>) {
     for (left, right, which) in [(recorded, replayed, "only recorded"), (replayed, recorded, "only replayed")] {
-        for words in left.events.keys().filter(|words| !is_accidental(words)) {
+        for words in left.events.keys() {
             if !right.events.contains_key(words) {
                 differences.push(format!("event {which}: {words}"));
             }
         }
     }
-    for (words, told) in recorded.events.iter().filter(|(words, _)| !is_accidental(words)) {
+    for (words, told) in recorded.events.iter() {
         let Some(other) = replayed.events.get(words) else { continue };
         let allowed = (told.count.max(other.count) * 2 / 5).max(2);
         if told.count.abs_diff(other.count) > allowed.unsigned_abs() {

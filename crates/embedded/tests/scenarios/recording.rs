@@ -216,3 +216,34 @@ pub(crate) const PERTURBATIONS: &[Perturbation] = &[
         seen.pods.push(pod);
     }),
 ];
+
+type Everywhere = (&'static str, fn(&mut Seen) -> bool);
+
+/// Changes that every recording can have; false where there is nothing to change.
+pub(crate) const EVERYWHERE: &[Everywhere] = &[
+    ("two states swapped", |seen| {
+        let Some(pod) = seen.pods.iter_mut().find(|pod| pod.states.len() > 1) else { return false };
+        let last = pod.states.len() - 1;
+        let (first, end) = (pod.states[0].status.clone(), pod.states[last].status.clone());
+        pod.states[0].status = end.clone();
+        pod.states[last].status.clone_from(&first);
+        first != end
+    }),
+    ("another reason", |seen| {
+        let Some(pod) = seen.pods.first_mut() else { return false };
+        let Some(words) = pod.conditions.pop_first() else { return false };
+        pod.conditions.insert(format!("{words} OtherReason"))
+    }),
+    ("an event missing", |seen| {
+        // The load of the recorded machine is left out of the comparison.
+        let mut told = seen.events.keys().rev().filter(|words| !words.contains("failed to sync configmap cache"));
+        let last = told.find(|words| words.contains("Scheduled") || words.contains("Failed"));
+        let Some(words) = last.cloned() else { return false };
+        seen.events.remove(&words).is_some()
+    }),
+    ("another answer", |seen| {
+        let Some(answer) = seen.answers.first_mut() else { return false };
+        answer.push_str(" and more");
+        true
+    }),
+];

@@ -42,6 +42,15 @@ pub(crate) async fn send(cluster: &Cluster, method: &str, path: &str, content_ty
     (status, body)
 }
 
+/// A GET; the status and the body as text.
+pub(crate) async fn send_text(cluster: &Cluster, path: &str) -> (u16, String) {
+    let request = Request::get(path).body(Full::new(bytes::Bytes::new())).expect("a request");
+    let response = cluster.handle(request, Identity::admin()).await;
+    let status = response.status().as_u16();
+    let body = response.into_body().collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    (status, String::from_utf8_lossy(&body).into_owned())
+}
+
 /// One request; the status, the body as JSON, and warnings.
 async fn exchange(
     cluster: &Cluster,

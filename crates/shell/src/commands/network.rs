@@ -258,10 +258,23 @@ fn request(context: &Context<'_>, host: &str, port: u16, path: &str, agent: &str
         path: path.to_owned(),
         from: context.shared.ip.clone(),
         agent: agent.to_owned(),
+        tls: false,
+        authorization: String::new(),
     }
 }
 
-/// `http://host:port/path`; https is a port that never answers in HTTP here.
+/// The Authorization header among those that the arguments give.
+fn authorization(argv: &[String]) -> String {
+    let header = |value: &str| {
+        let (name, value) = value.split_once(':')?;
+        name.trim().eq_ignore_ascii_case("authorization").then(|| value.trim().to_owned())
+    };
+    let apart = argv.windows(2).filter(|pair| matches!(pair[0].as_str(), "-H" | "--header")).map(|pair| &*pair[1]);
+    let joined = argv.iter().filter_map(|word| word.strip_prefix("--header=").or(word.strip_prefix("-H")));
+    apart.chain(joined).find_map(header).unwrap_or_default()
+}
+
+/// `http://host:port/path`.
 fn split_url(url: &str) -> Option<(String, u16, String)> {
     let (rest, default) = match url.split_once("://") {
         Some(("http", rest)) => (rest, 80),
@@ -290,6 +303,7 @@ fn wget(context: &mut Context<'_>, argv: &[String]) -> Outcome {
                 }
             }
             "--spider" => spider = true,
+            "--header" => drop(words.next()),
             "-q" => quiet = true,
             flag if flag.starts_with("--timeout=") => timeout = flag[10..].parse().unwrap_or(900),
             flag if flag.starts_with("-T") => timeout = flag[2..].parse().unwrap_or(900),
@@ -311,7 +325,12 @@ fn wget(context: &mut Context<'_>, argv: &[String]) -> Outcome {
     if !quiet {
         context.err(&format!("Connecting to {host}:{port}"));
     }
-    let asked = request(context, &host, port, &path, "Wget");
+    let mut asked = request(context, &host, port, &path, "Wget");
+    asked.tls = url.is_some_and(|url| url.starts_with("https://"));
+    asked.authorization = authorization(argv);
+    if asked.tls && !argv.iter().any(|word| word == "--no-check-certificate") {
+        context.err("wget: note: TLS certificate validation not implemented");
+    }
     let soon = context.network.latency();
     match context.network.http(&asked) {
         Reply::Answer(answer) if answer.status < 400 => {
@@ -376,7 +395,9 @@ fn curl(context: &mut Context<'_>, argv: &[String]) -> Outcome {
         .any(|word| word == "--fail" || (word.starts_with('-') && !word.starts_with("--") && word.contains('f')));
     let url = argv.iter().skip(1).rev().find_map(|word| if word.starts_with('-') { None } else { split_url(word) });
     let Some((host, port, path)) = url else { return context.fail("curl: try 'curl --help' for more information", 2) };
-    let asked = request(context, &host, port, &path, "curl/8.14.1");
+    let mut asked = request(context, &host, port, &path, "curl/8.14.1");
+    asked.tls = argv.iter().any(|word| word.starts_with("https://"));
+    asked.authorization = authorization(argv);
     let soon = context.network.latency();
     match context.network.http(&asked) {
         Reply::Answer(answer) if fail && answer.status >= 400 => {

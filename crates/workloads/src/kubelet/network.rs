@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use serde_json::Value;
-use shell::{Network, Reply, Request};
+use shell::{Network, Reply, Request, Response};
 use simulation::World;
 use simulation::resources::{ENDPOINT_SLICES, SERVICES};
 
@@ -78,7 +78,23 @@ impl View<'_> {
         found
     }
 
+    /// The cluster's own API, as processes in pods reach it.
+    fn api_server(&self, service: &Value, request: &Request) -> Reply {
+        if !items(service, "/spec/ports").iter().any(|p| number(p, "/port") == Some(i64::from(request.port))) {
+            return Reply::NoRoute;
+        }
+        let (status, body) = if request.tls {
+            self.world.request(&request.authorization, &request.path)
+        } else {
+            (400, "Client sent an HTTP request to an HTTPS server.\n".to_owned())
+        };
+        Reply::Answer(Response { status, body: body.into_bytes() })
+    }
+
     fn through(&self, service: &Value, request: &Request) -> Reply {
+        if (namespace(service), name(service)) == ("default", "kubernetes") {
+            return self.api_server(service, request);
+        }
         if text(service, "/spec/clusterIP") == "None" {
             return match self.endpoints(service).first() {
                 Some((address, _)) => self.ask(address, request.port, request),

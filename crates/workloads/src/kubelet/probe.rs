@@ -184,8 +184,15 @@ impl Worker {
             path => format!("/{path}"),
         };
         let node = context.shared.nodes.get(self.node()).map(|n| n.address.clone()).unwrap_or_default();
-        let request =
-            Request { host: host.clone(), port, path: path.clone(), from: node, agent: "kube-probe/1.36".to_owned() };
+        let request = Request {
+            host: host.clone(),
+            port,
+            path: path.clone(),
+            from: node,
+            agent: "kube-probe/1.36".to_owned(),
+            tls: false,
+            authorization: String::new(),
+        };
         let view = View {
             world: &*context.world,
             shared: context.shared,

@@ -50,7 +50,11 @@ impl Worker {
                 found.extend(self.field_files(context, fields));
             }
             if let Some(token) = source.get("serviceAccountToken") {
-                found.push((text(token, "/path").to_owned(), "token".to_owned()));
+                let account = text(&self.pod, "/spec/serviceAccountName");
+                let Some(made) = context.world.account_token(namespace(&self.pod), account) else {
+                    return Err(format!("failed to fetch token: serviceaccounts \"{account}\" not found"));
+                };
+                found.push((text(token, "/path").to_owned(), made));
             }
         }
         Ok(found)
