@@ -110,8 +110,10 @@ fn unjudged(cases: &[&CaseFile], most: f64) -> AcceptPart {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use model::Class;
     use serde_json::json;
+
+    use super::*;
 
     fn case(agent: &str, outcome: Outcome, class: Option<Class>) -> CaseFile {
         serde_json::from_value(json!({
