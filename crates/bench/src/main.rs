@@ -1,6 +1,7 @@
 //! Benchmarks: they print numbers and assert nothing, because machines differ. `cargo xtask bench [NAME...]` runs all, or
 //! those whose name contains one of the words.
 
+mod cases;
 mod clusters;
 mod expansion;
 mod floor;
@@ -16,7 +17,7 @@ use measure::Measured;
 
 type Benchmark = fn(&tokio::runtime::Runtime) -> Result<Vec<Measured>, String>;
 
-const ALL: [(&str, Benchmark); 7] = [
+const ALL: [(&str, Benchmark); 8] = [
     ("plugins", plugins::measure),
     ("clusters", clusters::measure),
     ("expansion", expansion::measure),
@@ -24,6 +25,7 @@ const ALL: [(&str, Benchmark); 7] = [
     ("journal", journal::measure),
     ("processes", processes::measure),
     ("floor", floor::measure),
+    ("cases", cases::measure),
 ];
 
 fn main() -> ExitCode {

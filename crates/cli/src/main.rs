@@ -14,6 +14,10 @@ use clap::Parser;
 use args::Cli;
 use terminal::{Terminal, complain};
 
+/// A run makes and drops JSON objects without end: a fifth less time than with the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// What Rust programs exit with after a panic; not in the contract, because it should not be seen.
 const BUG: u8 = 101;
 

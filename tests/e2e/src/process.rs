@@ -25,6 +25,13 @@ impl Running {
         &mut self.0
     }
 
+    /// Its resident memory, kilobytes; none once it has ended.
+    pub fn resident_kilobytes(&self) -> Option<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+        line.split_whitespace().next()?.parse().ok()
+    }
+
     /// Sends a signal.
     ///
     /// # Panics

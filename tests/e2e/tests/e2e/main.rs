@@ -16,6 +16,7 @@ mod kubectl_crash;
 mod leak_of_truth;
 mod legacy;
 mod library;
+mod many;
 mod live_test;
 mod quickstart;
 mod random;

@@ -1,0 +1,54 @@
+//! Many cases in one run: each comes to what it must, nothing is left, and memory does not grow with their number.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use e2e::{Running, Sandbox};
+use model::Outcome;
+
+const CASES: u64 = 500;
+/// From here on memory may not grow by much.
+const WARM: u64 = 150;
+const MOST_KILOBYTES: u64 = 400 * 1024;
+const MOST_GROWTH_KILOBYTES: u64 = 64 * 1024;
+
+#[test]
+fn five_hundred_cases_end_as_they_must_in_memory_that_does_not_grow() {
+    let sandbox = Sandbox::new();
+    sandbox.write(
+        "m.yaml",
+        format!(
+            "name: many\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [no-fault, oom-killed]\n\
+             agents: [idle]\nobjective: diagnose\n\
+             execution: {{repeats: {}, parallel_tests_per_cluster: 2, timeout_per_test: 2m}}\n",
+            CASES / 2
+        ),
+    );
+    let mut command = sandbox.command();
+    command.args(["run", "m.yaml", "--exit-zero"]).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut process = Running::start(&mut command);
+    let stderr = process.child().stderr.take().expect("stderr is piped");
+    let (mut finished, mut warm, mut most) = (0, 0, 0);
+    for line in BufReader::new(stderr).lines() {
+        let line = line.expect("stderr can be read");
+        finished += u64::from(line.starts_with('['));
+        let resident = process.resident_kilobytes().unwrap_or_default();
+        most = resident.max(most);
+        if finished <= WARM {
+            warm = resident.max(warm);
+        }
+    }
+    assert_eq!(process.wait(std::time::Duration::from_secs(60)).code(), Some(0));
+    println!("{} MB after {WARM} cases, at most {} MB", warm / 1024, most / 1024);
+    assert_eq!(finished, CASES, "one line of progress a case");
+    assert!(most < MOST_KILOBYTES, "{most} KB");
+    assert!(most < warm + MOST_GROWTH_KILOBYTES, "{warm} KB after {WARM} cases, {most} KB in the end");
+    let run = sandbox.only_run();
+    let cases = run.cases();
+    assert_eq!(cases.len() as u64, CASES);
+    for case in &cases {
+        assert_eq!((case.outcome, case.leaks.len()), (Outcome::Failed, 0), "{}: {}", case.id, case.message);
+    }
+    assert_eq!(run.run().totals.failed, CASES);
+    sandbox.assert_nothing_left();
+}
