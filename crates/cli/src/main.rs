@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 use args::Cli;
-use terminal::{Terminal, complain};
+use terminal::{Talk, Terminal, complain};
 
 /// What Rust programs exit with after a panic; not in the contract, because it should not be seen.
 const BUG: u8 = 101;
@@ -60,7 +60,7 @@ fn log(verbose: u8, terminal: Terminal) {
     // A second subscriber cannot be there: this is the only place that sets one.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| Talk)
         .with_ansi(terminal.stderr_color)
         .try_init();
 }
