@@ -84,7 +84,7 @@ impl Harness {
         Ok(StoredCase { logs: record.dir.case_logs(&case.id).display().to_string(), case })
     }
 
-    fn existing_store(&self) -> Result<Store, ApiError> {
+    pub(crate) fn existing_store(&self) -> Result<Store, ApiError> {
         let results = &self.config.results_dir;
         Store::open_existing(results)?.ok_or_else(|| StoreError::NoRuns(results.clone()).into())
     }

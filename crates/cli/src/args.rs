@@ -471,6 +471,8 @@ pub(crate) enum Runs {
         #[command(flatten)]
         output: Output,
     },
+    /// Print the logs of a run, line by line, each after whose it is
+    Logs(Logs),
     /// Make a file of a run that can be committed or sent
     Export {
         /// A run id, a unique prefix of one, or `latest`
@@ -489,6 +491,19 @@ pub(crate) enum Runs {
         #[command(flatten)]
         output: Output,
     },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Logs {
+    /// A run id, a unique prefix of one, or `latest`
+    pub(crate) run: String,
+    /// Only of this case, or of all whose id has this part
+    pub(crate) case: Option<String>,
+    /// Wait for more until the run ends; as JSON it is then an event a line
+    #[arg(long, short)]
+    pub(crate) follow: bool,
+    #[command(flatten)]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]

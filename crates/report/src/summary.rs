@@ -172,7 +172,7 @@ fn not_steady(out: &mut String, cases: &[CaseFile]) {
         line(out, "");
     }
     for (what, how) in flaky.iter().take(EXPLAINED) {
-        line(out, &format!("flaky: {what}: {how}"));
+        line(out, &format!("flaky: {what}: {}", one_line(how)));
     }
     if flaky.len() > EXPLAINED {
         line(out, &format!("… and {} more, see the report", flaky.len() - EXPLAINED));

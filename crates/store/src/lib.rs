@@ -15,6 +15,7 @@ mod query;
 mod reopen;
 mod rows;
 mod run_lock;
+mod tail;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -26,6 +27,7 @@ pub use journal::{CaseJournal, CaseOpening, JournalDb, OpenCase};
 pub use layout::RunDir;
 pub use query::RunRecord;
 pub use run_lock::RunLock;
+pub use tail::{EventTail, Tail};
 pub use writer::RunWriter;
 
 use index::Index;

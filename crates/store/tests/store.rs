@@ -12,7 +12,7 @@ use model::{
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
-use store::{Store, StoreError};
+use store::{EventTail, RunLock, Store, StoreError, Tail};
 
 fn id(text: &str) -> Id {
     text.parse().expect("an id")
@@ -441,4 +441,64 @@ fn a_run_whose_process_was_killed_is_found_and_taken_up_again() {
     remove_database(results.path());
     Store::open(results.path()).expect("made again");
     assert_eq!(dump(results.path()), before);
+}
+
+fn opened() -> (tempfile::TempDir, Store) {
+    let results = tempfile::tempdir().expect("a folder");
+    let store = Store::open(results.path()).expect("opened");
+    (results, store)
+}
+
+#[test]
+fn a_run_is_followed_while_it_is_written() {
+    let (_folder, store) = opened();
+    let file = run(0x1, "2026-11-21T10:00:00Z");
+    let writer = store.begin(&file, b"name: m").expect("begun");
+    let dir = writer.layout().clone();
+    // Not even the file need be there.
+    fs::remove_file(dir.events()).expect("removed");
+    let mut tail = EventTail::new(dir.clone());
+    assert_eq!(tail.next().expect("readable"), Tail::Pending, "the lock says that somebody writes");
+    drop(writer);
+    let lock = RunLock::acquire(dir.path()).expect("free");
+
+    let line = |seq: u64| {
+        let log = EventKind::Log { stream: LogStream::Harness, line: format!("line {seq}") };
+        serde_json::to_string(&event(&file, seq, None, log)).expect("JSON") + "\n"
+    };
+    let append = |text: &str| {
+        use std::io::Write as _;
+        let mut file = fs::OpenOptions::new().create(true).append(true).open(dir.events()).expect("a file");
+        file.write_all(text.as_bytes()).expect("written");
+    };
+    let mut next = || match tail.next().expect("readable") {
+        Tail::Event(event) => event.seq.to_string(),
+        Tail::Pending => "pending".to_owned(),
+        Tail::End => "end".to_owned(),
+    };
+    append(&line(1));
+    let (half, rest) = (&line(2)[..20], &line(2)[20..]);
+    append(half);
+    assert_eq!((next(), next()), ("1".to_owned(), "pending".to_owned()), "half a line is no event");
+    append(rest);
+    append("no event\n");
+    append(&line(3));
+    assert_eq!((next(), next(), next()), ("2".to_owned(), "3".to_owned(), "pending".to_owned()));
+    // Killed in the middle of a line: its lock is free, and what is whole is all.
+    append(&line(4));
+    append(half);
+    drop(lock);
+    assert_eq!((next(), next(), next()), ("4".to_owned(), "end".to_owned(), "end".to_owned()));
+    assert_eq!(tail.unreadable(), 1);
+}
+
+#[test]
+fn a_finished_run_ends_though_its_lock_is_still_held() {
+    let (_folder, store) = opened();
+    let file = run(0x2, "2026-11-21T10:00:00Z");
+    let mut writer = store.begin(&file, b"name: m").expect("begun");
+    let mut tail = EventTail::new(writer.layout().clone());
+    writer.event(&event(&file, 1, None, EventKind::RunFinished { totals: file.totals, exit_code: 0 })).expect("event");
+    assert!(matches!(tail.next().expect("readable"), Tail::Event(_)));
+    assert_eq!(tail.next().expect("readable"), Tail::End);
 }

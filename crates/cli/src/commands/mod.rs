@@ -4,6 +4,7 @@ mod agents;
 mod cluster;
 mod failures;
 mod fitness;
+mod logs;
 mod matrix;
 mod recover;
 mod run;

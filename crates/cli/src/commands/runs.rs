@@ -23,6 +23,7 @@ pub(crate) fn run(harness: &Harness, command: Runs, terminal: Terminal) -> Resul
         Runs::Show { run, case: None, output } => show(&harness.runs_show(&run)?, output, |run| one(run, terminal)),
         Runs::Show { run, case: Some(case), output } => show(&harness.runs_case(&run, &case)?, output, one_case),
         Runs::Report { run, output } => report(harness, &run, output),
+        Runs::Logs(args) => super::logs::run(harness, args, terminal),
         Runs::Export { run, baseline: _, output } => export(harness, &run, output.as_deref(), terminal),
     }
 }

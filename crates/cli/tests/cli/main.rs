@@ -4,6 +4,7 @@
 mod accepting;
 mod inputs;
 mod inspect;
+mod logs;
 mod reading;
 mod running;
 mod schemas;
