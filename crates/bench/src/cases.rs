@@ -39,7 +39,11 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     let note = format!("after a tenth {}, a half {}, all {}", resident(0.1), resident(0.5), resident(1.0));
     let most = memory.iter().max().copied().unwrap_or_default() / 1024;
     Ok(vec![
-        Measured::of("cases, idle, a second", format!("{rate:.1}"), format!("{cases} in {}, {PARALLEL} at a time", text(took))),
+        Measured::of(
+            "cases, idle, a second",
+            format!("{rate:.1}"),
+            format!("{cases} in {}, {PARALLEL} at a time", text(took)),
+        ),
         Measured::times("cases, all but the agent's phase", overheads),
         Measured::times("cases, the agent's phase", agents),
         Measured::of("cases, resident memory at most", format!("{most} MB"), note),

@@ -118,7 +118,7 @@ fn hanging_init(snapshot: &Snapshot, pod: &Value) -> Option<Diagnosis> {
         !sidecar && started.is_some_and(|ago| ago >= INIT_SECONDS)
     })?;
     let message = format!("init container {} does not end", text(hanging, "/name"));
-    Some(Diagnosis::new("init-hangs", Weight::Symptom, "init-container", message))
+    Some(Diagnosis::new("init-endless", Weight::Symptom, "init-container", message))
 }
 
 fn evicted(pod: &Value) -> Option<Diagnosis> {

@@ -49,7 +49,7 @@ fn wrong_port(port: &Value, pods: &[&Value]) -> Option<Diagnosis> {
         number => (declared.is_empty() || declared.iter().any(|port| port["containerPort"] == *number), Weight::Hint),
     };
     let message = format!("the service's target port {target} is none of its pods'");
-    (!known).then(|| Diagnosis::new("wrong-target-port", weight, "network", message))
+    (!known).then(|| Diagnosis::new("wrong-port", weight, "network", message))
 }
 
 fn is_ready(pod: &Value) -> bool {

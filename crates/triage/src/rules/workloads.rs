@@ -15,7 +15,7 @@ pub(crate) fn check_deployments(snapshot: &Snapshot, findings: &mut Vec<Finding>
         let stuck = condition(deployment, "Progressing").filter(|c| c["reason"] == "ProgressDeadlineExceeded");
         if let Some(stuck) = stuck {
             let message = format!("its rollout is stuck: {}", text(stuck, "/message"));
-            let diagnosis = Diagnosis::new("rollout-stuck", Weight::Consequence, "rollout", message);
+            let diagnosis = Diagnosis::new("rollout-waits", Weight::Consequence, "rollout", message);
             findings.push(diagnosis.on(deployment, snapshot));
         }
         let down = condition(deployment, "Available").filter(|c| c["status"] == "False");
@@ -41,7 +41,7 @@ pub(crate) fn check_jobs(snapshot: &Snapshot, findings: &mut Vec<Finding>) {
         let message = format!("the job failed: {}: {}", text(failed, "/reason"), text(failed, "/message"));
         let late = failed["reason"] == "DeadlineExceeded";
         let fault_type = if late { "lifecycle" } else { "application" };
-        findings.push(Diagnosis::new("job-failed", Weight::Symptom, fault_type, message).on(job, snapshot));
+        findings.push(Diagnosis::new("job-gave-up", Weight::Symptom, fault_type, message).on(job, snapshot));
     }
 }
 
