@@ -80,8 +80,8 @@ pub(crate) fn flaky(cases: &[CaseFile]) -> Vec<(String, String)> {
             found.push((what, format!("{} of its {} judged repeats passed", share.passed, share.judged)));
         }
         if case.attempt > 1 {
-            let how =
-                format!("{} on attempt {}: those before ended by infrastructure errors", case.outcome, case.attempt);
+            let before: Vec<&str> = case.earlier.iter().map(|attempt| attempt.message.as_str()).collect();
+            let how = format!("{} on attempt {}, after {}", case.outcome, case.attempt, before.join("; "));
             found.push((case.id.to_string(), how));
         }
     }
