@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use model::{CaseFile, Class, Column, ColumnResult, Outcome, UsageSource};
+use model::{CaseFile, Class, Column, ColumnResult, Outcome, Rule, UsageSource};
 
 use crate::View;
 use crate::groups::{COLUMNS, Group, by_cluster, columns};
@@ -125,13 +125,14 @@ fn not_passed(out: &mut String, cases: &[CaseFile]) {
         return;
     }
     let _ = writeln!(out, "\n## What did not pass\n");
-    let heads = ["case", "outcome", "class", "reason"];
+    let heads = ["case", "outcome", "class", "rule", "reason"];
     row(out, heads.map(str::to_owned).into_iter());
     row(out, std::iter::repeat_n("---".to_owned(), heads.len()));
     for case in others {
         let outcome = format!("{} {}", symbol(case.outcome), case.outcome);
         let class = case.class.map_or("-", Class::as_str);
-        row(out, [case.id.as_str(), &outcome, class, &case.message].map(escape).into_iter());
+        let rule = case.rule.map_or("-", Rule::as_str);
+        row(out, [case.id.as_str(), &outcome, class, rule, &case.message].map(escape).into_iter());
     }
 }
 
