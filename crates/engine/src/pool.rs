@@ -237,3 +237,150 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use cluster::EmbeddedProvisioner;
+    use futures::FutureExt as _;
+    use futures::future::BoxFuture;
+    use model::ClusterKind;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Makes embedded clusters, or does not, as the script says; each is there until it is removed.
+    #[derive(Debug)]
+    struct Scripted {
+        reusable: bool,
+        up: Mutex<BTreeSet<String>>,
+        made: Mutex<Vec<bool>>,
+        fit: Mutex<Vec<bool>>,
+    }
+
+    impl Scripted {
+        fn next(script: &Mutex<Vec<bool>>) -> bool {
+            script.lock().expect("a script").pop().unwrap_or(true)
+        }
+
+        fn up(&self) -> BTreeSet<String> {
+            self.up.lock().expect("the clusters").clone()
+        }
+    }
+
+    fn refused() -> ProvisionError {
+        ProvisionError::Refused { command: "as the script says".into(), said: String::new() }
+    }
+
+    impl Provisioner for Scripted {
+        fn kind(&self) -> ClusterKind {
+            ClusterKind::Embedded
+        }
+
+        fn reusable(&self) -> bool {
+            self.reusable
+        }
+
+        fn patience(&self) -> Duration {
+            Duration::from_secs(30)
+        }
+
+        fn provision(&self, request: ProvisionRequest) -> BoxFuture<'_, Result<Cluster, ProvisionError>> {
+            async move {
+                if !Self::next(&self.made) {
+                    return Err(refused());
+                }
+                self.up.lock().expect("the clusters").insert(request.name.clone());
+                EmbeddedProvisioner.provision(request).await
+            }
+            .boxed()
+        }
+
+        fn status<'a>(&'a self, _: &'a Cluster) -> BoxFuture<'a, Result<(), ProvisionError>> {
+            let fit = if Self::next(&self.fit) { Ok(()) } else { Err(refused()) };
+            async { fit }.boxed()
+        }
+
+        fn teardown(&self, cluster: Cluster) -> BoxFuture<'_, Result<(), ProvisionError>> {
+            async move { self.abandon(&cluster.name).await }.boxed()
+        }
+
+        fn abandon<'a>(&'a self, name: &'a str) -> BoxFuture<'a, Result<(), ProvisionError>> {
+            self.up.lock().expect("the clusters").remove(name);
+            async { Ok(()) }.boxed()
+        }
+    }
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Lease,
+        GiveBack(prop::sample::Index, bool),
+    }
+
+    fn steps() -> impl Strategy<Value = Vec<Step>> {
+        let back =
+            (any::<prop::sample::Index>(), prop::bool::weighted(0.7)).prop_map(|(at, fit)| Step::GiveBack(at, fit));
+        prop::collection::vec(prop_oneof![Just(Step::Lease), back], 0..14)
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        /// Whoever asks gets a cluster that is there and fit, or is refused, or waits for one that others still use and that
+        /// must go; those that are kept apart are never shared; in the end none is left.
+        #[test]
+        fn a_requirement_is_met_or_refused(
+            reusable in any::<bool>(),
+            steps in steps(),
+            made in prop::collection::vec(prop::bool::weighted(0.7), 0..10),
+            fit in prop::collection::vec(prop::bool::weighted(0.7), 0..10),
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let provisioner =
+                    Arc::new(Scripted { reusable, up: Mutex::default(), made: Mutex::new(made), fit: Mutex::new(fit) });
+                let pool = Pool::new("r-1", [("c".to_owned(), Arc::clone(&provisioner) as Arc<dyn Provisioner>)]);
+                let mut leased: Vec<Arc<Cluster>> = Vec::new();
+                // It must go as soon as nobody uses it; until then nobody gets it.
+                let mut condemned = false;
+                for step in steps {
+                    match step {
+                        Step::Lease => {
+                            // One that others have already is there at once, or has to go first.
+                            let patience = if reusable && !leased.is_empty() { 100 } else { 20_000 };
+                            let asked = tokio::time::timeout(Duration::from_millis(patience), pool.lease(0, 1));
+                            match asked.await {
+                                Ok(Ok(cluster)) => {
+                                    assert!(!condemned || leased.is_empty());
+                                    condemned = false;
+                                    assert!(provisioner.up().contains(&cluster.name));
+                                    let same = leased.iter().all(|other| other.name == cluster.name);
+                                    assert!(leased.is_empty() || same == reusable, "{leased:?} {cluster:?}");
+                                    leased.push(cluster);
+                                }
+                                Ok(Err(end)) => assert!(!end.message.is_empty()),
+                                Err(_) => {
+                                    assert!(reusable && !leased.is_empty(), "nobody waits for nothing");
+                                    condemned = true;
+                                }
+                            }
+                        }
+                        Step::GiveBack(at, fit) if !leased.is_empty() => {
+                            let cluster = leased.swap_remove(at.index(leased.len()));
+                            condemned = reusable && (condemned || !fit) && !leased.is_empty();
+                            pool.give_back(0, cluster, fit).await.expect("removed");
+                            assert!(reusable || provisioner.up().len() == leased.len());
+                        }
+                        Step::GiveBack(..) => {}
+                    }
+                }
+                for cluster in leased {
+                    pool.give_back(0, cluster, true).await.expect("removed");
+                }
+                assert_eq!(pool.close().await, Vec::<String>::new());
+                assert_eq!(provisioner.up(), BTreeSet::new());
+            });
+        }
+    }
+}
