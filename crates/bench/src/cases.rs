@@ -11,6 +11,7 @@ use model::{CaseFile, Phase};
 use tokio::runtime::Runtime;
 
 use crate::measure::{Measured, text};
+use crate::processes::beside_us;
 
 const CASES: u64 = 10_000;
 /// Cases at a time.
@@ -52,9 +53,7 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
 
 /// Resident memory, kilobytes, after each case.
 fn run(folder: &Path, cases: u64) -> Result<Vec<u64>, String> {
-    let own = std::env::current_exe().map_err(|error| error.to_string())?;
-    let program = own.with_file_name("harness-cli");
-    let mut command = Command::new(program);
+    let mut command = Command::new(beside_us("harness-cli")?);
     command.current_dir(folder).args(["run", "m.yaml", "--exit-zero"]).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| format!("harness-cli: {error}"))?;
     let stderr = child.stderr.take().ok_or("stderr is piped")?;
