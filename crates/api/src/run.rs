@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use engine::{Cancel, Listener, RunOptions, RunRequest};
-use model::{RunDocument, RunId};
+use model::{CaseFile, RunDocument, RunId};
 use store::{RunDir, Store, write_atomically};
 use yaml::Diagnostics;
 
@@ -40,14 +40,24 @@ pub struct RunInput {
 /// A run that has ended, by itself or by an interruption.
 #[derive(Debug)]
 pub struct RunFinished {
-    /// What `run --format json` prints.
-    pub document: RunDocument,
+    /// Without its cases, which are in `stored`.
+    document: RunDocument,
     /// What could not be done after the run, though the run itself is stored.
     pub warnings: Vec<String>,
     stored: StoredRunWithCases,
 }
 
 impl RunFinished {
+    /// What the program exits with.
+    pub fn exit_code(&self) -> u8 {
+        self.document.exit_code
+    }
+
+    /// What `run --format json` prints.
+    pub fn into_document(self) -> RunDocument {
+        RunDocument { cases: self.stored.cases, ..self.document }
+    }
+
     /// The summary for a terminal.
     pub fn summary(&self, style: report::Style) -> String {
         report::summary(self.stored.view(), style)
@@ -112,11 +122,12 @@ impl Harness {
             git_commit: std::env::current_dir().ok().and_then(|folder| git::commit(&folder)),
         };
         let request = RunRequest { matrix, matrix_bytes: bytes, setting, store: store.clone(), options };
-        let document = engine::run(request, listeners, cancel).await.map_err(|error| match error {
+        let mut document = engine::run(request, listeners, cancel).await.map_err(|error| match error {
             engine::EngineError::NothingSelected => ApiError::NothingSelected(all),
             other => other.into(),
         })?;
-        let stored = stored(&store, &document.run_id)?;
+        // There may be many: once in memory is enough.
+        let stored = with_cases(&store, &document.run_id, std::mem::take(&mut document.cases))?;
         let mut warnings = recovered.warnings;
         warnings.extend(reports(&stored, input.junit.as_deref()));
         Ok(RunFinished { document, warnings, stored })
@@ -124,9 +135,13 @@ impl Harness {
 }
 
 pub(crate) fn stored(store: &Store, run: &RunId) -> Result<StoredRunWithCases, ApiError> {
+    with_cases(store, run, store.cases(run)?)
+}
+
+fn with_cases(store: &Store, run: &RunId, cases: Vec<CaseFile>) -> Result<StoredRunWithCases, ApiError> {
     let record = store.run(run.as_str())?;
     let dir = record.dir.path().display().to_string();
-    Ok(StoredRunWithCases { dir, run: record.file, cases: store.cases(run)? })
+    Ok(StoredRunWithCases { dir, run: record.file, cases })
 }
 
 /// Writes the reports. The run itself is stored: what cannot be written now is a warning.

@@ -20,7 +20,8 @@ const PARALLEL: u64 = 2;
 /// All of it.
 pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     let asked = std::env::var("HARNESS_BENCH_CASES").ok().and_then(|number| number.parse().ok());
-    let cases: u64 = asked.unwrap_or(CASES).max(2);
+    // Half of each failure.
+    let cases: u64 = asked.unwrap_or(CASES).max(2) / 2 * 2;
     let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
     let matrix = format!(
         "name: many\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [no-fault, oom-killed]\nagents: [idle]\n\
@@ -29,7 +30,7 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     );
     fs::write(folder.path().join("m.yaml"), matrix).map_err(|error| error.to_string())?;
     let start = Instant::now();
-    let memory = run(folder.path(), cases)?;
+    let (memory, most) = run(folder.path(), cases)?;
     let took = start.elapsed();
     let (overheads, agents) = times(folder.path())?;
     let rate = cases as f64 / took.as_secs_f64();
@@ -38,7 +39,7 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
         format!("{} MB", memory.get(at as usize).copied().unwrap_or_default() / 1024)
     };
     let note = format!("after a tenth {}, a half {}, all {}", resident(0.1), resident(0.5), resident(1.0));
-    let most = memory.iter().max().copied().unwrap_or_default() / 1024;
+    let most = most / 1024;
     Ok(vec![
         Measured::of(
             "cases, idle, a second",
@@ -51,25 +52,40 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     ])
 }
 
-/// Resident memory, kilobytes, after each case.
-fn run(folder: &Path, cases: u64) -> Result<Vec<u64>, String> {
+/// Resident memory, kilobytes: after each case, and the most until the end, reports included.
+fn run(folder: &Path, cases: u64) -> Result<(Vec<u64>, u64), String> {
     let mut command = Command::new(beside_us("harness-cli")?);
     command.current_dir(folder).args(["run", "m.yaml", "--exit-zero"]).stdin(Stdio::null()).stdout(Stdio::null());
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| format!("harness-cli: {error}"))?;
     let stderr = child.stderr.take().ok_or("stderr is piped")?;
-    let status = format!("/proc/{}/status", child.id());
+    let id = child.id();
+    let watching = std::thread::spawn(move || {
+        let mut most = 0;
+        // A process that has ended has no memory.
+        while let Some(peak) = kilobytes(id, "VmHWM:") {
+            most = peak.max(most);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        most
+    });
     let mut memory = Vec::new();
-    for line in BufReader::new(stderr).lines().map_while(Result::ok).filter(|line| line.starts_with('[')) {
-        drop(line);
-        let status = fs::read_to_string(&status).unwrap_or_default();
-        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        memory.push(resident.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or_default());
+    for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+        if line.starts_with('[') {
+            memory.push(kilobytes(id, "VmRSS:").unwrap_or_default());
+        }
     }
     let status = child.wait().map_err(|error| error.to_string())?;
-    if !status.success() || memory.len() as u64 != cases / 2 * 2 {
+    if !status.success() || memory.len() as u64 != cases {
         return Err(format!("harness-cli ended with {status} after {} of {cases} cases", memory.len()));
     }
-    Ok(memory)
+    let most = watching.join().map_err(|_| "memory could not be watched")?;
+    Ok((memory, most))
+}
+
+/// A line of `/proc/PID/status`.
+fn kilobytes(process: u32, name: &str) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
 /// Of each case: everything but the agent's phase, which is the harness and the embedded cluster; and the agent's phase.

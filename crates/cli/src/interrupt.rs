@@ -7,7 +7,7 @@ use api::{Canceller, HOST_ONLY, Interrupt, Stage};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::Instant;
 
-use crate::terminal::complain;
+use crate::terminal::{complain, redrawing};
 
 /// Between two lines of the countdown.
 const COUNT: Duration = Duration::from_secs(5);
@@ -66,6 +66,8 @@ pub(crate) fn listen(canceller: Canceller, words: Words) -> std::io::Result<()> 
                 (Stage::Stopping, _) => complain(&words.stopping),
                 (Stage::Abandoning, Some(words)) => complain(words),
                 (Stage::Abandoning, None) | (Stage::Leaving, _) => {
+                    // What is drawn would stay on the terminal.
+                    redrawing(None);
                     complain(&words.leaving);
                     std::process::exit(i32::from(canceller.exit_code()));
                 }

@@ -25,11 +25,9 @@ impl Running {
         &mut self.0
     }
 
-    /// Its resident memory, kilobytes; none once it has ended.
-    pub fn resident_kilobytes(&self) -> Option<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.0.id())).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-        line.split_whitespace().next()?.parse().ok()
+    /// Its process id.
+    pub fn id(&self) -> u32 {
+        self.0.id()
     }
 
     /// Sends a signal.
@@ -61,6 +59,13 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// The most memory that a process has had resident so far, kilobytes; none once it has ended.
+pub fn peak_kilobytes(process: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// Asks every 50 ms until it holds.

@@ -45,11 +45,12 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
     for warning in &finished.warnings {
         terminal.say(&format!("warning: {warning}"));
     }
+    let exit_code = finished.exit_code();
     match args.output.format {
-        Format::Json => print_json(&finished.document)?,
+        Format::Json => print_json(&finished.into_document())?,
         Format::Human => print(&finished.summary(terminal.style()))?,
     }
-    Ok(finished.document.exit_code)
+    Ok(exit_code)
 }
 
 /// The cases, and the most that the run can touch.
