@@ -1,8 +1,9 @@
 //! Loading components and calling them: a fresh store for each call, CPU time by epochs, wall time by the runtime.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -23,6 +24,9 @@ const SETTLE: Duration = Duration::from_secs(30);
 /// How long `metadata` may take.
 const METADATA_TIME: Duration = Duration::from_secs(10);
 
+/// The most components that are kept ready: more than a library has, and a bound for a program that runs for days.
+const READY: usize = 128;
+
 /// How components are run.
 #[derive(Clone, Debug, Default)]
 pub struct HostConfig {
@@ -39,11 +43,16 @@ pub struct Host(Arc<Shared>);
 struct Shared {
     limits: Limits,
     cache: Option<Cache>,
+    /// What was loaded before, by digest: a run loads the same few components for each of its cases.
+    ready: Mutex<HashMap<String, Ready>>,
     pooled: Option<Engine>,
     on_demand: OnceLock<Engine>,
     /// One permit for each place in the pool: who comes late waits, and does not fail.
     places: Arc<Semaphore>,
 }
+
+/// A component that can be called, without its host: which has it.
+type Ready = ScriptedFailurePre<Context>;
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -70,19 +79,35 @@ impl Host {
         };
         let cache = config.cache_dir.as_deref().and_then(Cache::open);
         let places = Arc::new(Semaphore::new(engine::POOL_SIZE as usize));
-        Ok(Self(Arc::new(Shared { limits: config.limits, cache, pooled, on_demand, places })))
+        let ready = Mutex::default();
+        Ok(Self(Arc::new(Shared { limits: config.limits, cache, ready, pooled, on_demand, places })))
     }
 
-    /// Loads a component: from the cache, or by compiling it. Takes tens of milliseconds for a small one that is not cached.
+    /// Loads a component: as it was loaded before, from the cache, or by compiling it. Takes tens of milliseconds for a small one
+    /// that is not cached.
     ///
     /// # Errors
     /// [`LoadError`] says what the bytes are instead of a failure that this program can run.
     pub fn load(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
-        let shared = &self.0;
         let key = component::digest(bytes);
+        let ready = || self.0.ready.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pre) = ready().get(&key) {
+            return Ok(Plugin { pre: pre.clone(), shared: Arc::clone(&self.0) });
+        }
+        let plugin = self.load_new(bytes, &key)?;
+        let mut ready = ready();
+        if ready.len() >= READY {
+            ready.clear();
+        }
+        ready.insert(key, plugin.pre.clone());
+        Ok(plugin)
+    }
+
+    fn load_new(&self, bytes: &[u8], key: &str) -> Result<Plugin, LoadError> {
+        let shared = &self.0;
         // A component that was compiled before was inspected before: its digest is its name.
         if let Some(engine) = &shared.pooled
-            && let Some(plugin) = self.cached(engine, &key)
+            && let Some(plugin) = self.cached(engine, key)
         {
             return Ok(plugin);
         }
@@ -96,7 +121,7 @@ impl Host {
             check_size(&component, &shared.limits)?;
             match self.plugin(engine, &component) {
                 Ok(plugin) => {
-                    self.keep(engine, &key, &component);
+                    self.keep(engine, key, &component);
                     return Ok(plugin);
                 }
                 Err(error) if !fits_types(engine, &component) => return Err(error),
@@ -104,13 +129,13 @@ impl Host {
             }
         }
         let engine = self.on_demand()?;
-        if let Some(plugin) = self.cached(engine, &key) {
+        if let Some(plugin) = self.cached(engine, key) {
             return Ok(plugin);
         }
         let component = compile(engine, bytes)?;
         check_size(&component, &shared.limits)?;
         let plugin = self.plugin(engine, &component)?;
-        self.keep(engine, &key, &component);
+        self.keep(engine, key, &component);
         Ok(plugin)
     }
 
