@@ -1,5 +1,7 @@
 //! What the tree of an expression says before it is run: unknown names, size, and where its work is metered.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
 
 use crate::ExprError;
@@ -171,6 +173,58 @@ fn macro_example(name: &str) -> &'static str {
         "has" => "`has(object.status.phase)`",
         "map" => "`list.map(x, x.name)`",
         _ => "`list.exists(x, x.name == \"a\")`",
+    }
+}
+
+/// What of a variable an expression looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Uses {
+    /// All of it, or what cannot be told.
+    Whole,
+    /// These fields at most.
+    Fields(BTreeSet<String>),
+}
+
+/// What the expression looks at, by variable; those that it does not name are not here.
+pub(crate) fn uses(root: &IdedExpr) -> BTreeMap<String, Uses> {
+    let mut uses = BTreeMap::new();
+    collect(root, &mut uses);
+    uses
+}
+
+fn collect(node: &IdedExpr, uses: &mut BTreeMap<String, Uses>) {
+    match &node.expr {
+        Expr::Ident(name) => {
+            uses.insert(name.clone(), Uses::Whole);
+        }
+        Expr::Select(select) => match &select.operand.expr {
+            Expr::Ident(name) => {
+                let known = uses.entry(name.clone()).or_insert_with(|| Uses::Fields(BTreeSet::new()));
+                if let Uses::Fields(fields) = known {
+                    fields.insert(select.field.clone());
+                }
+            }
+            _ => collect(&select.operand, uses),
+        },
+        Expr::Call(call) => {
+            call.target.iter().for_each(|target| collect(target, uses));
+            call.args.iter().for_each(|arg| collect(arg, uses));
+        }
+        Expr::List(list) => list.elements.iter().for_each(|item| collect(item, uses)),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    collect(&entry.key, uses);
+                    collect(&entry.value, uses);
+                }
+            }
+        }
+        Expr::Comprehension(inner) => {
+            let parts = [&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result];
+            parts.into_iter().for_each(|part| collect(part, uses));
+        }
+        // Messages are refused.
+        Expr::Struct(_) | Expr::Literal(_) | Expr::Unspecified => {}
     }
 }
 

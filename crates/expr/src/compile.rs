@@ -43,7 +43,7 @@ fn compile_here(source: &str, variables: Option<&[&str]>) -> Result<Expression, 
     let places = Places { source, info: program.source_info() };
     let root: IdedExpr = program.expression().clone();
     analysis::check(&root, variables, &places)?;
-    Ok(Expression { source: source.to_owned(), root: analysis::metered(root) })
+    Ok(Expression { source: source.to_owned(), uses: analysis::uses(&root), root: analysis::metered(root) })
 }
 
 /// Where nodes of the tree stand in the text.

@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, LazyLock};
 
-use cel::objects::{Key, Map};
+use cel::common::types::{CelBool, CelDouble, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelUInt};
+use cel::common::value::Val;
 use cel::{Context, Env, ExecutionError, Value};
 
+use crate::analysis::Uses;
 use crate::budget::{Budget, GROWN, RANGE};
 use crate::{Expression, quantity};
 
@@ -21,7 +23,9 @@ pub(crate) fn run(expression: &Expression, variables: &[(&str, &serde_json::Valu
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut context = Context::with_env(ENV.clone());
         for (name, value) in variables {
-            context.add_variable_from_value(*name, from_json(value));
+            if let Some(uses) = expression.uses.get(*name) {
+                context.add_variable_as_val(*name, variable(value, uses));
+            }
         }
         add_functions(&mut context)?;
         Value::resolve(&expression.root, &context)
@@ -43,23 +47,34 @@ fn add_functions(context: &mut Context<'_, '_>) -> Result<(), ExecutionError> {
     context.add_function("quantity", quantity::function).map_err(declared)
 }
 
-/// Whole numbers become `int`, so that they compare and add as people expect; all others `double`.
-fn from_json(value: &serde_json::Value) -> Value {
-    match value {
-        serde_json::Value::Null => Value::Null,
-        serde_json::Value::Bool(value) => Value::Bool(*value),
-        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(int), _) => Value::Int(int),
-            (None, Some(uint)) => Value::UInt(uint),
-            (None, None) => Value::Float(number.as_f64().unwrap_or(f64::NAN)),
-        },
-        serde_json::Value::String(text) => Value::String(Arc::new(text.clone())),
-        serde_json::Value::Array(items) => Value::List(Arc::new(items.iter().map(from_json).collect())),
-        serde_json::Value::Object(map) => {
-            let entry =
-                |(key, value): (&String, &serde_json::Value)| (Key::String(Arc::new(key.clone())), from_json(value));
-            Value::Map(Map { map: Arc::new(map.iter().map(entry).collect::<HashMap<_, _>>()) })
+/// What an expression can see of a variable: objects are large, and most expressions look at one or two of their fields.
+fn variable<'v>(value: &'v serde_json::Value, uses: &Uses) -> Box<dyn Val + 'v> {
+    match (value, uses) {
+        (serde_json::Value::Object(map), Uses::Fields(fields)) => {
+            let found = fields.iter().filter_map(|field| map.get_key_value(field));
+            Box::new(CelMap::from(found.map(entry).collect::<HashMap<_, _>>()))
         }
+        _ => from_json(value),
+    }
+}
+
+fn entry<'v>((key, value): (&'v String, &'v serde_json::Value)) -> (CelMapKey<'v>, Box<dyn Val + 'v>) {
+    (CelMapKey::from(key.as_str()), from_json(value))
+}
+
+/// Whole numbers become `int`, so that they compare and add as people expect; all others `double`. Text is borrowed.
+fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
+    match value {
+        serde_json::Value::Null => Box::new(CelNull),
+        serde_json::Value::Bool(value) => Box::new(CelBool::from(*value)),
+        serde_json::Value::Number(number) => match (number.as_i64(), number.as_u64()) {
+            (Some(int), _) => Box::new(CelInt::from(int)),
+            (None, Some(uint)) => Box::new(CelUInt::from(uint)),
+            (None, None) => Box::new(CelDouble::from(number.as_f64().unwrap_or(f64::NAN))),
+        },
+        serde_json::Value::String(text) => Box::new(CelString::from(text.as_str())),
+        serde_json::Value::Array(items) => Box::new(CelList::from(items.iter().map(from_json).collect::<Vec<_>>())),
+        serde_json::Value::Object(map) => Box::new(CelMap::from(map.iter().map(entry).collect::<HashMap<_, _>>())),
     }
 }
 

@@ -7,6 +7,7 @@ mod compile;
 mod evaluate;
 mod quantity;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use cel::common::ast::IdedExpr;
@@ -33,6 +34,8 @@ pub struct ExprError {
 pub struct Expression {
     source: String,
     root: IdedExpr,
+    /// What it looks at, by variable.
+    uses: BTreeMap<String, analysis::Uses>,
 }
 
 /// What an expression that asks a question says.
