@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderValue, Method, Response, header};
 use serde_json::{Value, json};
@@ -201,35 +202,47 @@ fn storage_hash(registry: &Registry, info: &Arc<Info>) -> String {
 
 /// One document with everything, in the form that clients since 1.27 ask for.
 fn aggregated(registry: &Registry, parts: &Parts, core: bool, version: &str) -> Response<Body> {
-    let groups = if core { vec![("", vec!["v1"])] } else { groups(registry) };
-    let items: Vec<Value> = groups
-        .iter()
-        .map(|(name, versions)| {
-            let versions: Vec<Value> =
-                versions.iter().map(|version| aggregated_version(registry, name, version)).collect();
-            let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
-            json!({"metadata": metadata, "versions": versions})
-        })
-        .collect();
-    let body = json!({
-        "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {},
-        "items": items,
-    });
-    let tag = format!("\"{}\"", hex::encode_upper(Sha512::digest(body.to_string())));
-    let unchanged = parts.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(tag.as_str());
-    let mut response = respond::document(Answer::new(if unchanged { 304 } else { 200 }, body), false);
-    if unchanged {
-        *response.body_mut() = Body::whole("");
-    }
+    let document = registry.remembered(core, version, || Aggregated::of(registry, core, version));
+    let unchanged =
+        parts.headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok()) == Some(document.tag.as_str());
+    let (code, body) = if unchanged { (304, Bytes::new()) } else { (200, document.body.clone()) };
     let content_type = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
-    for (name, value) in [(header::CONTENT_TYPE, content_type), (header::ETAG, tag)] {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            response.headers_mut().insert(name, value);
-        }
+    let mut response = respond::build(code, &content_type, Body::whole(body));
+    if let Ok(value) = HeaderValue::from_str(&document.tag) {
+        response.headers_mut().insert(header::ETAG, value);
     }
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
     response.headers_mut().insert(header::VARY, HeaderValue::from_static("Accept"));
     response
+}
+
+/// An aggregated document as it is sent, and its ETag.
+#[derive(Clone, Debug)]
+pub(crate) struct Aggregated {
+    body: Bytes,
+    tag: String,
+}
+
+impl Aggregated {
+    fn of(registry: &Registry, core: bool, version: &str) -> Self {
+        let groups = if core { vec![("", vec!["v1"])] } else { groups(registry) };
+        let items: Vec<Value> = groups
+            .iter()
+            .map(|(name, versions)| {
+                let versions: Vec<Value> =
+                    versions.iter().map(|version| aggregated_version(registry, name, version)).collect();
+                let metadata = if name.is_empty() { json!({}) } else { json!({"name": name}) };
+                json!({"metadata": metadata, "versions": versions})
+            })
+            .collect();
+        let body = json!({
+            "kind": "APIGroupDiscoveryList", "apiVersion": format!("apidiscovery.k8s.io/{version}"), "metadata": {},
+            "items": items,
+        });
+        let text = body.to_string();
+        let tag = format!("\"{}\"", hex::encode_upper(Sha512::digest(&text)));
+        Self { body: Bytes::from(text + "\n"), tag }
+    }
 }
 
 fn aggregated_version(registry: &Registry, group: &str, version: &str) -> Value {

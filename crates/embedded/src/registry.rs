@@ -1,10 +1,12 @@
 //! Which resources the server offers: the built-in table (`resources.txt`) and what custom resource definitions add.
 //! Discovery, request parsing and the store all go by it.
 
-use std::collections::HashSet;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
 use simulation::Resource;
+
+use crate::discovery::Aggregated;
 
 /// How a resource is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +102,12 @@ fn parse(line: &'static str) -> Option<Info> {
     })
 }
 
+/// Aggregated documents by their group and form.
+type Remembered = HashMap<(bool, String), Arc<Aggregated>>;
+
+/// The documents of a cluster without custom resources: the same in every cluster of the process.
+static REMEMBERED: LazyLock<Mutex<Remembered>> = LazyLock::new(Mutex::default);
+
 /// All resources of one cluster.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Registry {
@@ -127,6 +135,15 @@ impl Registry {
             .map_or_else(|| Arc::clone(info), Arc::clone)
     }
 
+    /// The aggregated discovery document of `/api` or `/apis` in this form: every client asks for it, and hashing it is dear.
+    pub(crate) fn remembered(&self, core: bool, form: &str, make: impl FnOnce() -> Aggregated) -> Arc<Aggregated> {
+        if !self.custom.is_empty() {
+            return Arc::new(make());
+        }
+        let mut remembered = REMEMBERED.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(remembered.entry((core, form.to_owned())).or_insert_with(|| Arc::new(make())))
+    }
+
     pub(crate) fn has_version(&self, group: &str, version: &str) -> bool {
         self.iter().any(|info| info.resource.group == group && info.resource.version == version)
     }
@@ -146,7 +163,7 @@ static NAMES: LazyLock<Mutex<HashSet<&'static str>>> = LazyLock::new(Mutex::defa
 /// A name for the life of the process. Only names of custom resource definitions come here: few, and most of them again
 /// and again.
 pub(crate) fn intern(name: &str) -> &'static str {
-    let mut names = NAMES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = names.get(name) {
         return known;
     }

@@ -189,7 +189,11 @@ pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Accept, ApiError> {
         match parameters.get("as").copied() {
             Some("Table") => accept.shape = Shape::Table,
             Some("PartialObjectMetadata" | "PartialObjectMetadataList") => accept.shape = Shape::Metadata,
-            Some("APIGroupDiscoveryList") => accept.discovery = parameters.get("v").map(|v| (*v).to_owned()),
+            Some("APIGroupDiscoveryList") => match parameters.get("v") {
+                Some(version @ (&"v2" | &"v2beta1")) => accept.discovery = Some((*version).to_owned()),
+                // A form that is not known is no offer.
+                _ => continue,
+            },
             _ => {}
         }
         accept.shape_version = parameters.get("v").copied().unwrap_or("v1").to_owned();

@@ -23,7 +23,7 @@ impl Answer {
     }
 }
 
-fn build(code: u16, content_type: &str, body: Body) -> Response<Body> {
+pub(crate) fn build(code: u16, content_type: &str, body: Body) -> Response<Body> {
     let mut response = Response::new(body);
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
