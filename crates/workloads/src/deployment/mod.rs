@@ -4,6 +4,7 @@ mod revision;
 mod rollout;
 mod scale;
 mod status;
+mod template;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use simulation::World;
 use simulation::resources::{DEPLOYMENTS, REPLICA_SETS};
 
-use super::{MANAGER, Sync, size, status};
-use crate::fields::{entries, name, namespace, number, owner_reference, put, remove, text};
+use super::{MANAGER, Sync, size, status, template};
+use crate::fields::{entries, name, namespace, number, owner_reference, put, text};
 use crate::hash;
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -36,8 +36,7 @@ pub(super) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
 impl Sync<'_> {
     /// The oldest replica set with the deployment's template.
     pub(super) fn find_new(&self, sets: &[Arc<Value>]) -> Option<Arc<Value>> {
-        let wanted = hash::canonical(&plain_template(&self.deployment));
-        sets.iter().find(|set| hash::canonical(&plain_template(set)) == wanted).cloned()
+        sets.iter().find(|set| template::same(&self.deployment, set)).cloned()
     }
 
     /// The new replica set with its revision up to date, made where it is missing and `create` asks for it.
@@ -210,12 +209,4 @@ impl Sync<'_> {
             }
         }
     }
-}
-
-/// The pod template without the label that the controller adds.
-fn plain_template(object: &Value) -> Value {
-    let mut template = object.pointer("/spec/template").cloned().unwrap_or(Value::Null);
-    remove(&mut template, &["metadata", "labels", "pod-template-hash"]);
-    remove(&mut template, &["metadata", "creationTimestamp"]);
-    template
 }
