@@ -203,7 +203,7 @@ fn merged(
         subresource: owner.subresource.to_owned(),
         fields: wanted,
     });
-    set_entries(&mut result, all);
+    set_entries(&mut result, &all);
     Ok(result)
 }
 

@@ -163,6 +163,14 @@ impl FieldSet {
         }
     }
 
+    /// Whether a path of this set, or what lies under it, may be in a set as it is written.
+    fn meets(&self, written: &Value) -> bool {
+        let meets = |(key, child): (&String, &FieldSet)| {
+            written.get(key).is_some_and(|written| child.member || child.meets(written))
+        };
+        self.children.iter().any(meets)
+    }
+
     /// The paths that both have.
     pub(crate) fn intersection(&self, other: &FieldSet) -> FieldSet {
         let mut both = FieldSet { member: self.member && other.member, children: BTreeMap::new() };
@@ -255,71 +263,92 @@ pub(crate) struct Difference {
 impl Difference {
     pub(crate) fn between(node: Node<'_>, old: &Value, new: &Value) -> Self {
         let mut difference = Self::default();
-        compare(node, old, new, &mut difference.changed, &mut difference.removed);
+        difference.compare(node, old, new);
         difference
     }
+
+    /// The same of two whole objects, as far as `counts` says that a path counts: one key, or `metadata` and one of its own.
+    pub(crate) fn of_objects(node: Node<'_>, old: &Value, new: &Value, counts: impl Fn(&[&str]) -> bool) -> Self {
+        let mut whole = Self::default();
+        let (Value::Object(before), Value::Object(after)) = (old, new) else { return Self::between(node, old, new) };
+        for key in keys(before, after).filter(|key| counts(&[key])) {
+            let node = node.child(key);
+            match (before.get(key), after.get(key)) {
+                (Some(Value::Object(before)), Some(Value::Object(after))) if key == "metadata" => {
+                    let mut part = Self::default();
+                    for field in keys(before, after).filter(|field| counts(&[key, field])) {
+                        part.at(node.child(field), format!("f:{field}"), before.get(field), after.get(field));
+                    }
+                    whole.hang(format!("f:{key}"), part);
+                }
+                (before, after) => whole.at(node, format!("f:{key}"), before, after),
+            }
+        }
+        whole
+    }
+
+    /// Whether a field set, as it is written, may have a path of it.
+    pub(crate) fn touches(&self, written: &Value) -> bool {
+        self.changed.meets(written) || self.removed.meets(written)
+    }
+
+    fn compare(&mut self, node: Node<'_>, old: &Value, new: &Value) {
+        if old == new {
+            return;
+        }
+        match (node, old, new) {
+            (_, Value::Object(before), Value::Object(after)) if node.is_object(new) => {
+                for key in keys(before, after) {
+                    self.at(node.child(key), format!("f:{key}"), before.get(key), after.get(key));
+                }
+            }
+            (Node::Items(names, message), _, _) if is_list(old) && is_list(new) => {
+                let before: BTreeMap<String, &Value> = items(old).map(|v| (item_key(names, v), v)).collect();
+                let mut after: BTreeMap<String, &Value> = items(new).map(|v| (item_key(names, v), v)).collect();
+                for (path, value) in before {
+                    let now = after.remove(&path);
+                    self.at(Node::Struct(message), path, Some(value), now);
+                }
+                for (path, value) in after {
+                    self.at(Node::Struct(message), path, None, Some(value));
+                }
+            }
+            (Node::Set, _, _) if is_list(old) && is_list(new) => {
+                for value in items(new).filter(|value| !items(old).any(|o| o == *value)) {
+                    self.changed.children.insert(format!("v:{value}"), FieldSet::leaf());
+                }
+                for value in items(old).filter(|value| !items(new).any(|n| n == *value)) {
+                    self.removed.children.insert(format!("v:{value}"), FieldSet::leaf());
+                }
+            }
+            _ => self.changed.member = true,
+        }
+    }
+
+    /// Takes in what differs at one step of a path.
+    fn at(&mut self, node: Node<'_>, step: String, old: Option<&Value>, new: Option<&Value>) {
+        match (old, new) {
+            (Some(old), Some(new)) => self.hang(step, Self::between(node, old, new)),
+            (None, Some(new)) => drop(self.changed.children.insert(step, added(node, new))),
+            (Some(old), None) => drop(self.removed.children.insert(step, added(node, old))),
+            (None, None) => {}
+        }
+    }
+
+    /// Puts a difference under a step of a path.
+    fn hang(&mut self, step: String, part: Self) {
+        if !part.removed.is_empty() {
+            self.removed.children.insert(step.clone(), part.removed);
+        }
+        if !part.changed.is_empty() {
+            self.changed.children.insert(step, part.changed);
+        }
+    }
 }
 
-fn compare(node: Node<'_>, old: &Value, new: &Value, changed: &mut FieldSet, removed: &mut FieldSet) {
-    if old == new {
-        return;
-    }
-    match (node, old, new) {
-        (_, Value::Object(before), Value::Object(after)) if node.is_object(new) => {
-            for (key, value) in after {
-                let path = format!("f:{key}");
-                match before.get(key) {
-                    Some(previous) => pair(node.child(key), path, previous, value, changed, removed),
-                    None => {
-                        changed.children.insert(path, added(node.child(key), value));
-                    }
-                }
-            }
-            for (key, value) in before {
-                if !after.contains_key(key) {
-                    removed.children.insert(format!("f:{key}"), added(node.child(key), value));
-                }
-            }
-        }
-        (Node::Items(keys, message), _, _) if is_list(old) && is_list(new) => {
-            let item = Node::Struct(message);
-            let before: BTreeMap<String, &Value> = items(old).map(|v| (item_key(keys, v), v)).collect();
-            let after: BTreeMap<String, &Value> = items(new).map(|v| (item_key(keys, v), v)).collect();
-            for (path, value) in &after {
-                match before.get(path) {
-                    Some(previous) => pair(item, path.clone(), previous, value, changed, removed),
-                    None => {
-                        changed.children.insert(path.clone(), added(item, value));
-                    }
-                }
-            }
-            for (path, value) in &before {
-                if !after.contains_key(path) {
-                    removed.children.insert(path.clone(), added(item, value));
-                }
-            }
-        }
-        (Node::Set, _, _) if is_list(old) && is_list(new) => {
-            for value in items(new).filter(|value| !items(old).any(|o| o == *value)) {
-                changed.children.insert(format!("v:{value}"), FieldSet::leaf());
-            }
-            for value in items(old).filter(|value| !items(new).any(|n| n == *value)) {
-                removed.children.insert(format!("v:{value}"), FieldSet::leaf());
-            }
-        }
-        _ => changed.member = true,
-    }
-}
-
-fn pair(node: Node<'_>, path: String, old: &Value, new: &Value, changed: &mut FieldSet, removed: &mut FieldSet) {
-    let (mut own_changed, mut own_removed) = (FieldSet::default(), FieldSet::default());
-    compare(node, old, new, &mut own_changed, &mut own_removed);
-    if !own_changed.is_empty() {
-        changed.children.insert(path.clone(), own_changed);
-    }
-    if !own_removed.is_empty() {
-        removed.children.insert(path, own_removed);
-    }
+/// The keys of either, each once.
+fn keys<'a>(a: &'a Map<String, Value>, b: &'a Map<String, Value>) -> impl Iterator<Item = &'a str> {
+    a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))).map(String::as_str)
 }
 
 /// A list that is always written is null when it is empty.

@@ -34,6 +34,18 @@ pub(crate) struct Entry {
 }
 
 impl Entry {
+    /// An entry of an object, without its fields.
+    fn of(raw: &Value) -> Self {
+        Self {
+            manager: object::text(raw, &["manager"]).to_owned(),
+            operation: if object::text(raw, &["operation"]) == "Apply" { "Apply" } else { "Update" },
+            api_version: object::text(raw, &["apiVersion"]).to_owned(),
+            time: object::text(raw, &["time"]).to_owned(),
+            subresource: object::text(raw, &["subresource"]).to_owned(),
+            fields: FieldSet::default(),
+        }
+    }
+
     fn is_same(&self, other: &Entry) -> bool {
         self.manager == other.manager
             && self.operation == other.operation
@@ -41,7 +53,11 @@ impl Entry {
             && (self.operation == "Apply" || self.api_version == other.api_version)
     }
 
-    fn to_json(&self) -> Value {
+    /// None where nothing is left of it.
+    fn to_json(&self) -> Option<Value> {
+        if self.fields.is_empty() {
+            return None;
+        }
         let mut entry = Map::new();
         entry.insert("manager".into(), json!(self.manager));
         entry.insert("operation".into(), json!(self.operation));
@@ -52,62 +68,58 @@ impl Entry {
         if !self.subresource.is_empty() {
             entry.insert("subresource".into(), json!(self.subresource));
         }
-        Value::Object(entry)
+        Some(Value::Object(entry))
     }
 }
 
 /// The entries of an object.
 pub(crate) fn entries(object: &Value) -> Vec<Entry> {
-    object::list(object, &["metadata", "managedFields"])
-        .iter()
-        .map(|entry| Entry {
-            manager: object::text(entry, &["manager"]).to_owned(),
-            operation: if object::text(entry, &["operation"]) == "Apply" { "Apply" } else { "Update" },
-            api_version: object::text(entry, &["apiVersion"]).to_owned(),
-            time: object::text(entry, &["time"]).to_owned(),
-            subresource: object::text(entry, &["subresource"]).to_owned(),
-            fields: FieldSet::from_json(&entry["fieldsV1"]),
-        })
-        .collect()
+    let read = |raw: &Value| Entry { fields: FieldSet::from_json(&raw["fieldsV1"]), ..Entry::of(raw) };
+    object::list(object, &["metadata", "managedFields"]).iter().map(read).collect()
 }
 
 /// Writes the entries, in the order that the server keeps.
-pub(crate) fn set_entries(object: &mut Value, mut entries: Vec<Entry>) {
-    entries.retain(|entry| !entry.fields.is_empty());
-    entries.sort_by(|a, b| {
-        (a.operation, &a.time, &a.manager, &a.api_version, &a.subresource).cmp(&(
-            b.operation,
-            &b.time,
-            &b.manager,
-            &b.api_version,
-            &b.subresource,
-        ))
-    });
+pub(crate) fn set_entries(object: &mut Value, entries: &[Entry]) {
+    write(object, entries.iter().filter_map(Entry::to_json).collect());
+}
+
+fn write(object: &mut Value, mut entries: Vec<Value>) {
+    let order = |entry: &'_ Value| {
+        ["operation", "time", "manager", "apiVersion", "subresource"].map(|key| object::text(entry, &[key]).to_owned())
+    };
+    entries.sort_by_cached_key(order);
     let metadata = object::metadata(object);
     if entries.is_empty() {
         metadata.remove("managedFields");
     } else {
-        metadata.insert("managedFields".into(), entries.iter().map(Entry::to_json).collect());
+        metadata.insert("managedFields".into(), Value::Array(entries));
     }
 }
 
-/// The object without what nobody manages. A plain write does not manage the status, a status write nothing else.
+/// Whether anybody manages what lies at this path, of one step or two. A plain write does not manage the status.
+fn is_managed(path: &[&str], subresource: &str, has_status: bool) -> bool {
+    match path {
+        ["apiVersion" | "kind"] => false,
+        ["status"] => !has_status || subresource == "status",
+        ["metadata", key] => !UNMANAGED.contains(key),
+        _ => true,
+    }
+}
+
+/// The object without what nobody manages.
 pub(crate) fn managed_part(object: &Value, subresource: &str, has_status: bool) -> Value {
     let Value::Object(map) = object else { return json!({}) };
+    let managed = |path: &[&str]| is_managed(path, subresource, has_status);
     let mut part = Map::new();
-    for (key, value) in map {
-        match key.as_str() {
-            "apiVersion" | "kind" => {}
-            "status" if has_status && subresource != "status" => {}
-            "metadata" => {
-                let mut metadata = value.as_object().cloned().unwrap_or_default();
-                metadata.retain(|key, _| !UNMANAGED.contains(&key.as_str()));
-                part.insert(key.clone(), Value::Object(metadata));
+    for (key, value) in map.iter().filter(|(key, _)| managed(&[key])) {
+        let value = match value {
+            Value::Object(metadata) if key == "metadata" => {
+                let own = metadata.iter().filter(|(field, _)| managed(&[key, field]));
+                Value::Object(own.map(|(field, value)| (field.clone(), value.clone())).collect())
             }
-            _ => {
-                part.insert(key.clone(), value.clone());
-            }
-        }
+            other => other.clone(),
+        };
+        part.insert(key.clone(), value);
     }
     Value::Object(part)
 }
@@ -130,7 +142,8 @@ pub(crate) struct Writer<'a> {
     pub(crate) now: Timestamp,
 }
 
-/// Notes in `new` what `writer` has changed against `old`.
+/// Notes in `new` what `writer` has changed against `old`. Entries that it does not touch stay as they are, unread: most writes
+/// touch one of several.
 pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
     let message = schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
     let has_status = info.has("status");
@@ -142,13 +155,8 @@ pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &
             &blank_object
         }
     };
-    let before = managed_part(before, writer.subresource, has_status);
-    let after = managed_part(new, writer.subresource, has_status);
-    let mut all = old.map(entries).unwrap_or_default();
-    if old.is_some() && is_reset(new) {
-        all.clear();
-    }
-    let difference = Difference::between(Node::of(message), &before, &after);
+    let counts = |path: &[&str]| is_managed(path, writer.subresource, has_status);
+    let difference = Difference::of_objects(Node::of(message), before, new, counts);
     let mut own = Entry {
         manager: writer.manager.to_owned(),
         operation: "Update",
@@ -157,21 +165,31 @@ pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &
         subresource: writer.subresource.to_owned(),
         fields: FieldSet::default(),
     };
-    let previous = all.iter().position(|entry| entry.is_same(&own)).map(|index| all.remove(index));
-    for entry in &mut all {
-        entry.fields.subtract(&difference.changed);
-        entry.fields.subtract_under(&difference.removed);
+    let mut written = Vec::new();
+    let mut previous = None;
+    let kept = old.filter(|_| !is_reset(new)).map(|old| object::list(old, &["metadata", "managedFields"]));
+    for raw in kept.into_iter().flatten() {
+        let mut entry = Entry::of(raw);
+        if previous.is_none() && entry.is_same(&own) {
+            previous = Some(raw);
+        } else if difference.touches(&raw["fieldsV1"]) {
+            entry.fields = FieldSet::from_json(&raw["fieldsV1"]);
+            entry.fields.subtract(&difference.changed);
+            entry.fields.subtract_under(&difference.removed);
+            written.extend(entry.to_json());
+        } else {
+            written.push(raw.clone());
+        }
     }
-    if let Some(previous) = &previous {
-        own.fields = previous.fields.clone();
-    }
+    let before = previous.map(|raw| FieldSet::from_json(&raw["fieldsV1"]));
+    own.fields = before.clone().unwrap_or_default();
     own.fields.union(&difference.changed);
     own.fields.subtract_under(&difference.removed);
-    if let Some(previous) = previous.filter(|previous| previous.fields == own.fields) {
-        own.time = previous.time;
+    match previous {
+        Some(raw) if before.as_ref() == Some(&own.fields) => written.push(raw.clone()),
+        _ => written.extend(own.to_json()),
     }
-    all.push(own);
-    set_entries(new, all);
+    write(new, written);
 }
 
 /// A client clears the list by writing an empty one, or one with an empty entry.

@@ -27,6 +27,19 @@ pub(crate) fn of_controller(info: &Info, mut object: Value) -> Result<Value, Api
     Ok(object)
 }
 
+/// The object whose status a controller writes. Only that and its metadata are read into the types: the rest of a status
+/// write is not looked at.
+pub(crate) fn status_of_controller(info: &Info, mut object: Value) -> Result<Value, ApiError> {
+    let Value::Object(map) = &mut object else { return of_controller(info, object) };
+    let part = ["metadata", "status"].into_iter().filter_map(|key| map.remove_entry(key)).collect();
+    if let Value::Object(part) = of_controller(info, Value::Object(part))? {
+        let written =
+            part.into_iter().filter(|(key, _)| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
+        map.extend(written);
+    }
+    Ok(object)
+}
+
 /// The object in its types.
 pub(crate) fn convert(info: &Info, object: Value, unknown: &mut Vec<String>) -> Result<Value, ApiError> {
     let api_version = info.resource.api_version();

@@ -55,7 +55,7 @@ impl World for State {
 
     fn update_status(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
         let info = self.row(resource)?;
-        let object = crate::typed::of_controller(&info, object)?;
+        let object = crate::typed::status_of_controller(&info, object)?;
         Ok(self.replace_object(&info, object, &Write::by(manager).of("status"))?)
     }
 

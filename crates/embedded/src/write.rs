@@ -282,25 +282,16 @@ impl State {
 fn carry_over(info: &Info, old: &Value, new: &mut Value, how: &Write) {
     let old_metadata = old["metadata"].as_object();
     if how.subresource == "status" {
-        let status = new.get("status").cloned();
-        let metadata = new.get("metadata").cloned();
-        *new = old.clone();
-        if let (Value::Object(map), Some(status)) = (&mut *new, status) {
-            map.insert("status".into(), status);
-        }
+        let metadata = new.get_mut("metadata").map(Value::take);
+        keep_all_but_status(old, new);
         // A status write may also change annotations; labels of some kinds stay as they are.
-        if let Some(Value::Object(metadata)) = metadata {
+        if let Some(Value::Object(mut metadata)) = metadata {
             let target = object::metadata(new);
-            for key in ["annotations", "ownerReferences", "finalizers", "managedFields"] {
-                match metadata.get(key) {
-                    Some(value) => target.insert(key.into(), value.clone()),
+            let labels = (info.resource.plural != "deployments").then_some("labels");
+            for key in ["annotations", "ownerReferences", "finalizers", "managedFields"].into_iter().chain(labels) {
+                match metadata.remove(key) {
+                    Some(value) => target.insert(key.into(), value),
                     None => target.remove(key),
-                };
-            }
-            if info.resource.plural != "deployments" {
-                match metadata.get("labels") {
-                    Some(value) => target.insert("labels".into(), value.clone()),
-                    None => target.remove("labels"),
                 };
             }
         }
@@ -325,6 +316,18 @@ fn carry_over(info: &Info, old: &Value, new: &mut Value, how: &Write) {
     }
     if object::list(new, &["metadata", "finalizers"]).is_empty() {
         object::metadata(new).remove("finalizers");
+    }
+}
+
+/// Makes everything but the status as it was. What is so already, as it is when who writes has read before, is not copied.
+fn keep_all_but_status(old: &Value, new: &mut Value) {
+    let (Value::Object(old), Value::Object(new)) = (old, new) else { return };
+    new.retain(|key, _| key == "status" || old.contains_key(key));
+    for (key, value) in old {
+        let same = if key == "status" { new.contains_key(key) } else { new.get(key) == Some(value) };
+        if !same {
+            new.insert(key.clone(), value.clone());
+        }
     }
 }
 
