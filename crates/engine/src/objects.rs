@@ -4,10 +4,11 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use kube::api::{Api, DynamicObject, PostParams};
+use kube::core::DynamicResourceScope;
 use kube::core::discovery::{ApiResource, Scope};
 use kube::core::gvk::{GroupVersion, GroupVersionKind};
 use kube::discovery::pinned_kind;
-use kube::{Client, ResourceExt};
+use kube::{Client, Resource, ResourceExt};
 use serde_json::Value;
 
 /// An object could not be reached.
@@ -59,6 +60,16 @@ impl Objects {
         kind: &str,
         namespace: Option<&str>,
     ) -> Result<Api<DynamicObject>, ObjectError> {
+        self.api_of(api_version, kind, namespace).await
+    }
+
+    /// The same, for objects that are read in another way.
+    pub(crate) async fn api_of<K: Resource<DynamicType = ApiResource, Scope = DynamicResourceScope>>(
+        &self,
+        api_version: &str,
+        kind: &str,
+        namespace: Option<&str>,
+    ) -> Result<Api<K>, ObjectError> {
         let (resource, scope) = self.kind(api_version, kind).await?;
         Ok(match (scope, namespace) {
             (Scope::Namespaced, Some(namespace)) => Api::namespaced_with(self.client.clone(), namespace, &resource),

@@ -1,7 +1,8 @@
 //! Feeds what happens in the cluster to the judge's observer. The streams are polled where the predicate is evaluated,
 //! without a queue between: so an embedded cluster's clock cannot run on before an event has been seen.
 
-use std::collections::{BTreeMap, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +13,11 @@ use futures::future::{Either, select};
 use futures::stream::{self, BoxStream, SelectAll, StreamExt};
 use jiff::Timestamp;
 use judge::{Observer, Seen};
-use kube::Api;
-use kube::api::DynamicObject;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::core::DynamicResourceScope;
 use kube::runtime::watcher::{self, Event, watcher};
+use kube::{Api, Resource};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::objects::{ObjectError, Objects};
@@ -34,15 +37,61 @@ const SOON: Duration = Duration::from_millis(50);
 /// The longest such pause, while a cluster stays away.
 const LATE: Duration = Duration::from_secs(5);
 
-type Item = (usize, Result<Event<DynamicObject>, watcher::Error>);
+type Item = (usize, Result<Event<Watched>, watcher::Error>);
+
+/// An object as the cluster sent it. [`DynamicObject`] would read the metadata into its types and write it again, which is most of
+/// the work of taking an event.
+#[derive(Clone, Debug)]
+pub(crate) struct Watched {
+    object: Value,
+    /// The version alone: what a watch goes on from.
+    version: ObjectMeta,
+}
+
+impl<'de> Deserialize<'de> for Watched {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let object = Value::deserialize(deserializer)?;
+        let resource_version = object["metadata"]["resourceVersion"].as_str().map(str::to_owned);
+        Ok(Self { object, version: ObjectMeta { resource_version, ..ObjectMeta::default() } })
+    }
+}
+
+impl Resource for Watched {
+    type DynamicType = ApiResource;
+    type Scope = DynamicResourceScope;
+
+    fn kind(of: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::kind(of)
+    }
+
+    fn group(of: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::group(of)
+    }
+
+    fn version(of: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::version(of)
+    }
+
+    fn plural(of: &ApiResource) -> Cow<'_, str> {
+        DynamicObject::plural(of)
+    }
+
+    fn meta(&self) -> &ObjectMeta {
+        &self.version
+    }
+
+    fn meta_mut(&mut self) -> &mut ObjectMeta {
+        &mut self.version
+    }
+}
 
 /// A watch that is opened again after each break. The pause is of cluster time, as all that is waited for here: a cluster
 /// that hurries would run on meanwhile, past states that nobody could then see.
 fn steady(
-    api: Api<DynamicObject>,
+    api: Api<Watched>,
     config: watcher::Config,
     clock: Arc<dyn Clock>,
-) -> impl Stream<Item = watcher::Result<Event<DynamicObject>>> + Send {
+) -> impl Stream<Item = watcher::Result<Event<Watched>>> + Send {
     let start = (watcher(api, config).boxed(), None);
     stream::unfold(start, move |(mut events, broken): (BoxStream<'static, _>, Option<Duration>)| {
         let clock = Arc::clone(&clock);
@@ -64,16 +113,22 @@ pub(crate) struct Watches {
     pub(crate) observer: Observer,
     /// Streams below this number belong to a select of the observer.
     selects: usize,
+    /// apiVersion and kind of what each stream tells of: the items of a list do not say it of themselves.
+    kinds: Vec<(String, String)>,
     known: HashMap<usize, Known>,
     objects: BTreeMap<String, Value>,
     clock: Arc<dyn Clock>,
     unhealthy_since_reset: bool,
 }
 
+/// Namespace and name.
+type Key = (String, String);
+
+/// What a select finds, to tell what has gone while no watch was open.
 #[derive(Default)]
 struct Known {
-    now: HashMap<String, Value>,
-    listing: Option<HashMap<String, Value>>,
+    now: HashSet<Key>,
+    listing: Option<HashSet<Key>>,
 }
 
 impl std::fmt::Debug for Watches {
@@ -92,9 +147,10 @@ impl Watches {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ObjectError> {
         let mut streams = SelectAll::new();
+        let mut kinds: Vec<(String, String)> = Vec::new();
         for (number, select) in selects.iter().enumerate() {
             let namespace = select.namespace.as_deref().unwrap_or(namespace);
-            let api = objects.api(&select.api_version, &select.kind, Some(namespace)).await?;
+            let api = objects.api_of(&select.api_version, &select.kind, Some(namespace)).await?;
             let mut config = watcher::Config::default();
             if let Some(name) = &select.name {
                 config = config.fields(&format!("metadata.name={name}"));
@@ -103,17 +159,20 @@ impl Watches {
                 config = config.labels(&labels);
             }
             streams.push(steady(api, config, Arc::clone(&clock)).map(move |event| (number, event)).boxed());
+            kinds.push((select.api_version.clone(), select.kind.clone()));
         }
         for (offset, (api_version, kind)) in OWNERS.iter().enumerate() {
-            let api = objects.api(api_version, kind, Some(namespace)).await?;
+            let api = objects.api_of(api_version, kind, Some(namespace)).await?;
             let number = selects.len() + offset;
             let stream = steady(api, watcher::Config::default(), Arc::clone(&clock));
             streams.push(stream.map(move |event| (number, event)).boxed());
+            kinds.push(((*api_version).to_owned(), (*kind).to_owned()));
         }
         Ok(Self {
             streams,
             observer,
             selects: selects.len(),
+            kinds,
             known: HashMap::new(),
             objects: BTreeMap::new(),
             clock,
@@ -182,67 +241,66 @@ impl Watches {
         }
     }
 
-    fn take(&mut self, number: usize, event: Event<DynamicObject>) {
+    fn take(&mut self, number: usize, event: Event<Watched>) {
+        if let Event::InitApply(seen) | Event::Apply(seen) | Event::Delete(seen) = &event {
+            self.remember(number, &seen.object);
+        }
+        if number >= self.selects {
+            return;
+        }
         let known = self.known.entry(number).or_default();
         let mut changes = Vec::new();
         match event {
-            Event::Init => known.listing = Some(HashMap::new()),
-            Event::InitApply(object) | Event::Apply(object) => {
-                let value = to_value(object);
-                let key = key(&value);
+            Event::Init => known.listing = Some(HashSet::new()),
+            Event::InitApply(Watched { object, .. }) | Event::Apply(Watched { object, .. }) => {
+                let key = key(&object);
                 if let Some(listing) = &mut known.listing {
-                    listing.insert(key.clone(), value.clone());
+                    listing.insert(key.clone());
                 }
-                known.now.insert(key, value.clone());
-                changes.push(Seen::Upsert(value));
+                known.now.insert(key);
+                changes.push(Seen::Upsert(object));
             }
-            Event::Delete(object) => {
-                let value = to_value(object);
-                known.now.remove(&key(&value));
-                changes.push(Seen::Remove(value));
+            Event::Delete(Watched { object, .. }) => {
+                known.now.remove(&key(&object));
+                changes.push(Seen::Remove(object));
             }
             Event::InitDone => {
                 let listed = known.listing.take().unwrap_or_default();
-                let gone = known.now.extract_if(|key, _| !listed.contains_key(key));
-                changes.extend(gone.map(|(_, value)| Seen::Remove(value)));
+                let gone = known.now.extract_if(|key| !listed.contains(key));
+                let removed = |(namespace, name)| json!({"metadata": {"namespace": namespace, "name": name}});
+                changes.extend(gone.map(|key| Seen::Remove(removed(key))));
                 changes.push(Seen::Synced);
             }
         }
         let now = self.clock.now();
         for change in changes {
-            if let Seen::Upsert(value) | Seen::Remove(value) = &change {
-                remember(&mut self.objects, value);
-            }
-            if number < self.selects {
-                self.observer.observe(now, number, change);
-                self.unhealthy_since_reset |= !self.observer.holds_now();
-            }
+            self.observer.observe(now, number, change);
+            self.unhealthy_since_reset |= !self.observer.holds_now();
         }
+    }
+
+    fn remember(&mut self, number: usize, object: &Value) {
+        let metadata = &object["metadata"];
+        let (Some(uid), Some((api_version, kind))) = (metadata["uid"].as_str(), self.kinds.get(number)) else { return };
+        let owners = &metadata["ownerReferences"];
+        if self.objects.get(uid).is_some_and(|known| known["metadata"]["ownerReferences"] == *owners) {
+            return;
+        }
+        let kept = json!({
+            "apiVersion": api_version,
+            "kind": kind,
+            "metadata": {
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": uid,
+                "ownerReferences": owners,
+            },
+        });
+        self.objects.insert(uid.to_owned(), kept);
     }
 }
 
-fn to_value(object: DynamicObject) -> Value {
-    // A DynamicObject is JSON already; it cannot fail to become it again.
-    serde_json::to_value(object).unwrap_or_default()
-}
-
-fn key(object: &Value) -> String {
-    let metadata = &object["metadata"];
-    format!("{}/{}", metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default())
-}
-
-fn remember(objects: &mut BTreeMap<String, Value>, object: &Value) {
-    let metadata = &object["metadata"];
-    let Some(uid) = metadata["uid"].as_str() else { return };
-    let kept = json!({
-        "apiVersion": object["apiVersion"],
-        "kind": object["kind"],
-        "metadata": {
-            "name": metadata["name"],
-            "namespace": metadata["namespace"],
-            "uid": uid,
-            "ownerReferences": metadata["ownerReferences"],
-        },
-    });
-    objects.insert(uid.to_owned(), kept);
+fn key(object: &Value) -> Key {
+    let text = |field: &str| object["metadata"][field].as_str().unwrap_or_default().to_owned();
+    (text("namespace"), text("name"))
 }
