@@ -1,6 +1,7 @@
-//! Many cases with the agent that does nothing, through the whole program: how many a second, what one costs, and whether
-//! memory stays flat. `HARNESS_BENCH_CASES` says how many, 10,000 without it.
+//! Many cases with the agent that does nothing, through the whole program: how many a second, what one costs, how much of it the
+//! harness, and whether memory stays flat. `HARNESS_BENCH_CASES` says how many, 10,000 without it.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -30,9 +31,9 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     );
     fs::write(folder.path().join("m.yaml"), matrix).map_err(|error| error.to_string())?;
     let start = Instant::now();
-    let (memory, most) = run(folder.path(), cases)?;
+    let Ran { memory, most, clusters } = run(folder.path(), cases)?;
     let took = start.elapsed();
-    let (overheads, agents) = times(folder.path())?;
+    let times = times(folder.path(), &clusters)?;
     let rate = cases as f64 / took.as_secs_f64();
     let resident = |share: f64| {
         let at = (memory.len().saturating_sub(1)) as f64 * share;
@@ -46,16 +47,28 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
             format!("{rate:.1}"),
             format!("{cases} in {}, {PARALLEL} at a time", text(took)),
         ),
-        Measured::times("cases, all but the agent's phase", overheads),
-        Measured::times("cases, the agent's phase", agents),
+        Measured::times("cases, all but the agent's phase and the cluster", times.own),
+        Measured::times("cases, all but the agent's phase", times.without_agent),
+        Measured::times("cases, the agent's phase", times.agent),
         Measured::of("cases, resident memory at most", format!("{most} MB"), note),
     ])
 }
 
-/// Resident memory, kilobytes: after each case, and the most until the end, reports included.
-fn run(folder: &Path, cases: u64) -> Result<(Vec<u64>, u64), String> {
+/// What was seen of a run from outside.
+struct Ran {
+    /// Resident memory after each case, kilobytes.
+    memory: Vec<u64>,
+    /// The most until the end, reports included, kilobytes.
+    most: u64,
+    /// By case: how long its cluster worked outside the agent's phase.
+    clusters: HashMap<String, Duration>,
+}
+
+fn run(folder: &Path, cases: u64) -> Result<Ran, String> {
     let mut command = Command::new(beside_us("harness-cli")?);
     command.current_dir(folder).args(["run", "m.yaml", "--exit-zero"]).stdin(Stdio::null()).stdout(Stdio::null());
+    // The work of clusters stands in the program's log alone.
+    command.env("HARNESS_LOG", "engine::case=debug");
     let mut child = command.stderr(Stdio::piped()).spawn().map_err(|error| format!("harness-cli: {error}"))?;
     let stderr = child.stderr.take().ok_or("stderr is piped")?;
     let id = child.id();
@@ -68,10 +81,13 @@ fn run(folder: &Path, cases: u64) -> Result<(Vec<u64>, u64), String> {
         }
         most
     });
-    let mut memory = Vec::new();
+    let (mut memory, mut clusters) = (Vec::new(), HashMap::new());
     for line in BufReader::new(stderr).lines().map_while(Result::ok) {
         if line.starts_with('[') {
             memory.push(kilobytes(id, "VmRSS:").unwrap_or_default());
+        }
+        if let Some((case, work)) = work_of_cluster(&line) {
+            clusters.insert(case, work);
         }
     }
     let status = child.wait().map_err(|error| error.to_string())?;
@@ -79,7 +95,15 @@ fn run(folder: &Path, cases: u64) -> Result<(Vec<u64>, u64), String> {
         return Err(format!("harness-cli ended with {status} after {} of {cases} cases", memory.len()));
     }
     let most = watching.join().map_err(|_| "memory could not be watched")?;
-    Ok((memory, most))
+    Ok(Ran { memory, most, clusters })
+}
+
+/// `… work of the cluster case=a--b--c all_us=123 agent_us=45`.
+fn work_of_cluster(line: &str) -> Option<(String, Duration)> {
+    let (_, fields) = line.split_once("work of the cluster ")?;
+    let field = |name: &str| fields.split(' ').find_map(|field| field.strip_prefix(name)?.strip_prefix('='));
+    let micros = |name| field(name)?.parse().map(Duration::from_micros).ok();
+    Some((field("case")?.to_owned(), micros("all_us")?.saturating_sub(micros("agent_us")?)))
 }
 
 /// A line of `/proc/PID/status`.
@@ -88,18 +112,30 @@ fn kilobytes(process: u32, name: &str) -> Option<u64> {
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }
 
-/// Of each case: everything but the agent's phase, which is the harness and the embedded cluster; and the agent's phase.
-fn times(folder: &Path) -> Result<(Vec<Duration>, Vec<Duration>), String> {
+/// Of each case, wall time.
+#[derive(Default)]
+struct Times {
+    /// All but the agent's phase and the work of the cluster: what the harness itself takes, and waits.
+    own: Vec<Duration>,
+    without_agent: Vec<Duration>,
+    agent: Vec<Duration>,
+}
+
+fn times(folder: &Path, clusters: &HashMap<String, Duration>) -> Result<Times, String> {
     let runs = fs::read_dir(folder.join("results")).map_err(|error| error.to_string())?;
     let run = runs.filter_map(Result::ok).find(|entry| entry.path().is_dir()).ok_or("a run directory")?;
     let files = fs::read_dir(run.path().join("results")).map_err(|error| error.to_string())?;
-    let mut all = (Vec::new(), Vec::new());
+    let mut all = Times::default();
     for file in files.filter_map(Result::ok) {
         let text = fs::read_to_string(file.path()).map_err(|error| error.to_string())?;
         let case: CaseFile = serde_json::from_str(&text).map_err(|error| error.to_string())?;
         let agent = case.phases.iter().filter(|phase| phase.phase == Phase::Agent).map(|phase| phase.duration_ms).sum();
-        all.0.push(Duration::from_millis(case.duration_ms.saturating_sub(agent)));
-        all.1.push(Duration::from_millis(agent));
+        let without_agent = Duration::from_millis(case.duration_ms.saturating_sub(agent));
+        let id = case.id.to_string();
+        let cluster = clusters.get(&id).ok_or_else(|| format!("the work of the cluster of {id} is not in the log"))?;
+        all.own.push(without_agent.saturating_sub(*cluster));
+        all.without_agent.push(without_agent);
+        all.agent.push(Duration::from_millis(agent));
     }
     Ok(all)
 }

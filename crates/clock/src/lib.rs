@@ -34,6 +34,11 @@ pub trait Clock: Debug + Send + Sync + 'static {
 
     /// Brings cluster time to wall time and keeps it there, running 1:1, while the guard lives. Hurrying is suspended.
     fn keep_wall_time(&self) -> BoxFuture<'static, WallGuard>;
+
+    /// Wall time in which the cluster itself has been at work in this process; zero for a cluster that lives elsewhere.
+    fn worked(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// Lets the cluster hurry until dropped.

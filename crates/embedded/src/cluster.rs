@@ -1,8 +1,10 @@
 //! A cluster as its users hold it: cheap to clone, ended when the last clone is dropped.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ops::{Deref, DerefMut};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -29,6 +31,8 @@ pub struct Options {
 #[derive(Debug)]
 pub(crate) struct Shared {
     state: Mutex<State>,
+    /// Nanoseconds.
+    worked: AtomicU64,
     /// Wakes the driver: a timer was set, a guard came or went, work was done.
     pub(crate) notify: Notify,
     /// Requests that are not answered yet.
@@ -39,13 +43,47 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(crate) fn lock(&self) -> AtWork<'_> {
         // A panic of a controller is a defect, but the state stays usable: the next change finds it as it was left.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        AtWork { state, since: Instant::now(), worked: &self.worked }
+    }
+
+    /// How long the state has been held: everything that the cluster does it does on that.
+    pub(crate) fn worked(&self) -> Duration {
+        Duration::from_nanos(self.worked.load(Ordering::Relaxed))
     }
 
     pub(crate) fn in_flight(&self) -> usize {
         self.in_flight.load(Ordering::Acquire)
+    }
+}
+
+/// The state, and a note of how long it was held.
+pub(crate) struct AtWork<'a> {
+    state: MutexGuard<'a, State>,
+    since: Instant,
+    worked: &'a AtomicU64,
+}
+
+impl Deref for AtWork<'_> {
+    type Target = State;
+
+    fn deref(&self) -> &State {
+        &self.state
+    }
+}
+
+impl DerefMut for AtWork<'_> {
+    fn deref_mut(&mut self) -> &mut State {
+        &mut self.state
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        let nanos = u64::try_from(self.since.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        self.worked.fetch_add(nanos, Ordering::Relaxed);
     }
 }
 
@@ -112,11 +150,13 @@ impl Cluster {
 
     /// Starts a cluster with these controllers alone, besides those of the API machinery when `controllers` has them.
     fn start_with(seed: u64, controllers: Vec<Box<dyn Controller>>) -> Self {
+        let start = Instant::now();
         let mut state = State::new(seed);
         bootstrap::fill(&mut state);
         state.start(controllers);
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
+            worked: AtomicU64::new(u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX)),
             notify: Notify::new(),
             in_flight: AtomicUsize::new(0),
             drive: Drive::default(),

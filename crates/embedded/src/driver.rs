@@ -280,6 +280,10 @@ impl Clock for ClusterClock {
         Sleep { shared, id }.boxed()
     }
 
+    fn worked(&self) -> Duration {
+        self.shared.worked()
+    }
+
     fn hurry(&self) -> HurryGuard {
         HurryGuard::new(Held::new(&self.shared, Holds::Hurry))
     }

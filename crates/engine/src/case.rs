@@ -103,6 +103,8 @@ async fn on_a_cluster(request: &CaseRequest, record: &mut Record, logs: &Arc<Cas
         Ok(scene) => there_and_back(request, record, scene, logs).await,
         Err(end) => end,
     };
+    let (all, agent) = (cluster.clock.worked(), record.cluster_for_agent);
+    tracing::debug!(case = %record.id(), all_us = all.as_micros(), agent_us = agent.as_micros(), "work of the cluster");
     let clean = record.leaks.is_empty();
     if let Err(error) = request.pool.give_back(request.lane, cluster, clean).await {
         record.say(format!("the cluster could not be removed: {error}")).await;
@@ -252,7 +254,9 @@ async fn agent(
         logs: Arc::clone(logs),
         cancel: request.cancel.clone(),
     };
+    let before = scene.cluster.clock.worked();
     let result = let_in(call, scene, watches).await;
+    record.cluster_for_agent = scene.cluster.clock.worked().saturating_sub(before);
     let (phase_result, message) = outcome_of(&result);
     record.end(phase, phase_result, message).await;
     let result = result?;

@@ -115,6 +115,8 @@ pub(crate) struct Record {
     pub(crate) leaks: Vec<Leak>,
     pub(crate) artifacts: Vec<model::Artifact>,
     pub(crate) params: Value,
+    /// Wall time that an embedded cluster worked in the agent's phase.
+    pub(crate) cluster_for_agent: Duration,
 }
 
 impl Record {
@@ -137,6 +139,7 @@ impl Record {
             leaks: Vec::new(),
             artifacts: Vec::new(),
             params: Value::Null,
+            cluster_for_agent: Duration::ZERO,
         }
     }
 
