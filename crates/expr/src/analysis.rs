@@ -1,6 +1,6 @@
 //! What the tree of an expression says before it is run: unknown names, size, and where its work is metered.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, operators};
 
@@ -176,55 +176,59 @@ fn macro_example(name: &str) -> &'static str {
     }
 }
 
-/// What of a variable an expression looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Uses {
+/// What of a value an expression looks at: all of it, or what lies at these fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Uses {
     /// All of it, or what cannot be told.
-    Whole,
-    /// These fields at most.
-    Fields(BTreeSet<String>),
+    pub(crate) whole: bool,
+    /// By field.
+    pub(crate) fields: BTreeMap<String, Uses>,
 }
 
-/// What the expression looks at, by variable; those that it does not name are not here.
+/// What the expression looks at, by variable.
 pub(crate) fn uses(root: &IdedExpr) -> BTreeMap<String, Uses> {
-    let mut uses = BTreeMap::new();
-    collect(root, &mut uses);
-    uses
+    let mut uses = Uses::default();
+    uses.collect(root);
+    uses.fields
 }
 
-fn collect(node: &IdedExpr, uses: &mut BTreeMap<String, Uses>) {
-    match &node.expr {
-        Expr::Ident(name) => {
-            uses.insert(name.clone(), Uses::Whole);
+impl Uses {
+    fn collect(&mut self, node: &IdedExpr) {
+        if let Some(used) = self.at(node) {
+            used.whole = true;
+            return;
         }
-        Expr::Select(select) => match &select.operand.expr {
-            Expr::Ident(name) => {
-                let known = uses.entry(name.clone()).or_insert_with(|| Uses::Fields(BTreeSet::new()));
-                if let Uses::Fields(fields) = known {
-                    fields.insert(select.field.clone());
+        match &node.expr {
+            Expr::Select(select) => self.collect(&select.operand),
+            Expr::Call(call) => {
+                call.target.iter().map(AsRef::as_ref).chain(&call.args).for_each(|part| self.collect(part))
+            }
+            Expr::List(list) => list.elements.iter().for_each(|item| self.collect(item)),
+            Expr::Map(map) => {
+                for entry in &map.entries {
+                    if let EntryExpr::MapEntry(entry) = &entry.expr {
+                        self.collect(&entry.key);
+                        self.collect(&entry.value);
+                    }
                 }
             }
-            _ => collect(&select.operand, uses),
-        },
-        Expr::Call(call) => {
-            call.target.iter().for_each(|target| collect(target, uses));
-            call.args.iter().for_each(|arg| collect(arg, uses));
-        }
-        Expr::List(list) => list.elements.iter().for_each(|item| collect(item, uses)),
-        Expr::Map(map) => {
-            for entry in &map.entries {
-                if let EntryExpr::MapEntry(entry) = &entry.expr {
-                    collect(&entry.key, uses);
-                    collect(&entry.value, uses);
-                }
+            Expr::Comprehension(inner) => {
+                let parts = [&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result];
+                parts.into_iter().for_each(|part| self.collect(part));
             }
+            // Messages are refused.
+            Expr::Ident(_) | Expr::Struct(_) | Expr::Literal(_) | Expr::Unspecified => {}
         }
-        Expr::Comprehension(inner) => {
-            let parts = [&inner.iter_range, &inner.accu_init, &inner.loop_cond, &inner.loop_step, &inner.result];
-            parts.into_iter().for_each(|part| collect(part, uses));
-        }
-        // Messages are refused.
-        Expr::Struct(_) | Expr::Literal(_) | Expr::Unspecified => {}
+    }
+
+    /// The place of `variable.field.field`; none for any other expression.
+    fn at(&mut self, node: &IdedExpr) -> Option<&mut Uses> {
+        let (within, name) = match &node.expr {
+            Expr::Ident(name) => (self, name),
+            Expr::Select(select) => (self.at(&select.operand)?, &select.field),
+            _ => return None,
+        };
+        Some(within.fields.entry(name.clone()).or_default())
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn run(expression: &Expression, variables: &[(&str, &serde_json::Valu
         let mut context = Context::with_env(ENV.clone());
         for (name, value) in variables {
             if let Some(uses) = expression.uses.get(*name) {
-                context.add_variable_as_val(*name, variable(value, uses));
+                context.add_variable_as_val(*name, seen(value, uses));
             }
         }
         add_functions(&mut context)?;
@@ -47,23 +47,22 @@ fn add_functions(context: &mut Context<'_, '_>) -> Result<(), ExecutionError> {
     context.add_function("quantity", quantity::function).map_err(declared)
 }
 
-/// What an expression can see of a variable: objects are large, and most expressions look at one or two of their fields.
-fn variable<'v>(value: &'v serde_json::Value, uses: &Uses) -> Box<dyn Val + 'v> {
-    match (value, uses) {
-        (serde_json::Value::Object(map), Uses::Fields(fields)) => {
-            let found = fields.iter().filter_map(|field| map.get_key_value(field));
+/// What an expression can see of a value: objects are large, and most expressions look at one or two of their fields.
+fn seen<'v>(value: &'v serde_json::Value, uses: &Uses) -> Box<dyn Val + 'v> {
+    match value {
+        serde_json::Value::Object(map) if !uses.whole => {
+            let found = uses.fields.iter().filter_map(|(field, uses)| Some((map.get_key_value(field)?, uses)));
+            let entry = |((key, value), uses): ((&'v String, &'v serde_json::Value), &Uses)| {
+                (CelMapKey::from(key.as_str()), seen(value, uses))
+            };
             Box::new(CelMap::from(found.map(entry).collect::<HashMap<_, _>>()))
         }
-        _ => from_json(value),
+        other => from_json(other),
     }
 }
 
-fn entry<'v>((key, value): (&'v String, &'v serde_json::Value)) -> (CelMapKey<'v>, Box<dyn Val + 'v>) {
-    (CelMapKey::from(key.as_str()), from_json(value))
-}
-
 /// Whole numbers become `int`, so that they compare and add as people expect; all others `double`. Text is borrowed.
-fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
+fn from_json<'v>(value: &'v serde_json::Value) -> Box<dyn Val + 'v> {
     match value {
         serde_json::Value::Null => Box::new(CelNull),
         serde_json::Value::Bool(value) => Box::new(CelBool::from(*value)),
@@ -74,7 +73,11 @@ fn from_json(value: &serde_json::Value) -> Box<dyn Val + '_> {
         },
         serde_json::Value::String(text) => Box::new(CelString::from(text.as_str())),
         serde_json::Value::Array(items) => Box::new(CelList::from(items.iter().map(from_json).collect::<Vec<_>>())),
-        serde_json::Value::Object(map) => Box::new(CelMap::from(map.iter().map(entry).collect::<HashMap<_, _>>())),
+        serde_json::Value::Object(map) => {
+            let entry =
+                |(key, value): (&'v String, &'v serde_json::Value)| (CelMapKey::from(key.as_str()), from_json(value));
+            Box::new(CelMap::from(map.iter().map(entry).collect::<HashMap<_, _>>()))
+        }
     }
 }
 

@@ -205,3 +205,36 @@ proptest! {
         }
     }
 }
+
+/// An expression is shown only the fields that it names; that must not change what it says.
+#[test]
+fn what_is_not_looked_at_makes_no_difference() {
+    let object = json!({
+        "kind": "Deployment", "metadata": {"name": "web", "labels": {"app": "web", "tier": "front"}},
+        "spec": {"replicas": 2, "template": {"spec": {"containers": [{"name": "app", "env": [{"name": "A"}]}]}}},
+        "status": {"replicas": 2, "conditions": [{"type": "Available", "status": "True"}], "note": null},
+    });
+    let sources = [
+        "object.spec.replicas == object.status.replicas",
+        "has(object.status.conditions) && !has(object.status.missing) && !has(object.spec.template.metadata)",
+        "object.status.conditions.exists(c, c.type == \"Available\" && c.status == \"True\")",
+        "object.spec.template.spec == object.spec.template.spec",
+        "size(object.metadata.labels) == 2",
+        "size(object) == 4",
+        "object.metadata.labels.all(key, object.metadata.labels[key] != \"\")",
+        "object[\"spec\"].replicas == 2 && object.spec.template.spec.containers[0].env[0].name == \"A\"",
+        "object.metadata == {\"name\": \"web\", \"labels\": object.metadata.labels}",
+        "[1].exists(object, object == 1)",
+        "object.status.note == null",
+        "object.status.missing.deeper == 1",
+        "object.kind.deeper == 1",
+        "object.metadata.labels.size() == 2 ? object.spec.replicas == 2 : object.status.replicas == 3",
+    ];
+    for source in sources {
+        // An item of a list is shown whole.
+        let whole = source.replace("object", "[object][0]").replace("exists([object][0]", "exists(object");
+        let (narrow, whole) = (eval(source, &[("object", &object)]), eval(&whole, &[("object", &object)]));
+        assert_eq!(whole.holds(), !source.contains("deeper"), "{source}: {whole:?}");
+        assert_eq!(narrow.holds(), whole.holds(), "{source}: {narrow:?}, of the whole object {whole:?}");
+    }
+}
