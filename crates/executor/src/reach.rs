@@ -6,7 +6,8 @@ use std::fs;
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::time::SystemTime;
 
 use crate::environment;
 
@@ -55,6 +56,9 @@ const MAX_ENTRIES: usize = 10_000;
 /// Folders in `/etc` that are looked into.
 const MAX_DEPTH: usize = 6;
 
+/// Folders, and when their entries changed last.
+type Stamps = Vec<(PathBuf, Option<SystemTime>)>;
+
 /// Gathers what may be read.
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
@@ -63,15 +67,28 @@ pub struct Reach {
 }
 
 impl Reach {
-    /// The system, and what the search path of agents and scripts leads to.
+    /// The system, and what the search path of agents and scripts leads to. Gathered anew only when something was installed.
     pub fn new() -> Self {
+        static LAST: Mutex<Option<(Stamps, Reach)>> = Mutex::new(None);
+        let path = environment::path();
+        let dirs: Vec<PathBuf> =
+            std::env::split_paths(&path).filter(|dir| dir.is_absolute() && !is_system(dir)).collect();
+        // Links to programs change their folder, and libraries the folder around it.
+        let around = dirs.iter().flat_map(|dir| [Some(dir.as_path()), dir.parent()]).flatten();
+        let changed = |dir: &Path| fs::metadata(dir).and_then(|meta| meta.modified()).ok();
+        let stamps: Stamps = around.map(|dir| (dir.to_owned(), changed(dir))).collect();
+        let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*last {
+            Some((known, reach)) if *known == stamps => reach.clone(),
+            _ => last.insert((stamps, Self::of(&dirs))).1.clone(),
+        }
+    }
+
+    fn of(dirs: &[PathBuf]) -> Self {
         let mut reach = Self::default();
         reach.folders.extend(SYSTEM.iter().map(PathBuf::from));
         reach.folders.extend(etc().iter().cloned());
-        let path = environment::path();
-        for dir in std::env::split_paths(&path).filter(|dir| dir.is_absolute() && !is_system(dir)) {
-            reach.search_folder(&dir);
-        }
+        dirs.iter().for_each(|dir| reach.search_folder(dir));
         reach
     }
 
