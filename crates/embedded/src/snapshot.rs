@@ -30,8 +30,7 @@ pub(crate) fn objects_at<'a>(
         namespace.is_none_or(|wanted| wanted == own) && (own, name) > (after.0.as_str(), after.1.as_str())
     };
     let mut was = was.into_iter().filter(selected).peekable();
-    let mut is =
-        table.iter_after(namespace, after).filter(move |object| !then.contains_key(&key(object))).peekable();
+    let mut is = table.iter_after(namespace, after).filter(move |object| !then.contains_key(&key(object))).peekable();
     Some(std::iter::from_fn(move || match (was.peek(), is.peek()) {
         (Some(was_next), Some(is_next)) if key(was_next) < key(is_next) => was.next(),
         (Some(_), None) => was.next(),

@@ -15,11 +15,25 @@ const DRAWN: usize = 3;
 pub(crate) fn metadata(bytes: &[u8]) {
     let Some(source) = source("metadata.yaml", bytes) else { return };
     match Metadata::parse(&source, None) {
-        Ok(read) => match Metadata::from_json("canonical", &read.to_json()) {
-            Ok(again) => assert_eq!(again, read),
-            Err(errors) => panic!("the canonical form is refused: {errors}\n{}", read.to_json()),
-        },
+        Ok(read) => {
+            selectors(&read);
+            match Metadata::from_json("canonical", &read.to_json()) {
+                Ok(again) => assert_eq!(again, read),
+                Err(errors) => panic!("the canonical form is refused: {errors}\n{}", read.to_json()),
+            }
+        }
         Err(errors) => have_places(&source, &errors),
+    }
+}
+
+/// What is taken for a selector here is one for the server too, once its parameters are filled in.
+fn selectors(metadata: &Metadata) {
+    let symptoms = metadata.symptoms.iter().map(|symptom| &symptom.select);
+    for select in symptoms.chain(metadata.health.iter().map(|health| &health.select)) {
+        if let Some(selector) = select.label_selector_query().filter(|selector| !selector.contains("$(")) {
+            let read = embedded::select_labels(&selector, &[]);
+            assert!(read.is_ok(), "{selector}: {read:?}");
+        }
     }
 }
 

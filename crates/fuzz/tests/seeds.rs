@@ -20,7 +20,7 @@ fn every_target_has_seeds_and_all_keep_its_laws() {
     let mut broken = Vec::new();
     for target in fuzz::TARGETS {
         let inputs = files(&seeds.join(target.name));
-        assert!(inputs.len() > 1, "{} has no seeds", target.name);
+        assert!(!inputs.is_empty(), "{} has no seeds", target.name);
         for path in inputs {
             let bytes = fs::read(&path).expect("a seed");
             if catch_unwind(|| (target.hold)(&bytes)).is_err() {

@@ -5,15 +5,11 @@ use std::fmt;
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::error::ApiError;
+use crate::error::{ApiError, Cause};
 use crate::object;
-
-/// The longest name of a label and the longest value.
-const MAX_NAME: usize = 63;
-/// The longest prefix of a key: a DNS subdomain.
-const MAX_PREFIX: usize = 253;
+use crate::validation::names::{label_value, qualified};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Test {
@@ -167,46 +163,49 @@ impl<'a> Parser<'a> {
         if !is_word(key) {
             return Err(format!("found '{key}', expected: identifier"));
         }
-        check_key(key)?;
+        // The place of a key has no name in the API server's words either.
+        if let Some(cause) = qualified("<nil>", key).first() {
+            return Err(in_words(cause));
+        }
         let test = if absent {
             Test::Absent
         } else if matches!(self.peek(), "" | ",") {
             Test::Exists
         } else {
-            self.comparison()?
+            self.comparison(key)?
         };
         Ok((key.to_owned(), test))
     }
 
-    fn comparison(&mut self) -> Result<Test, String> {
+    fn comparison(&mut self, key: &str) -> Result<Test, String> {
         match self.next() {
-            "in" => Ok(Test::In(self.values()?)),
-            "notin" => Ok(Test::NotIn(self.values()?)),
-            "=" | "==" => Ok(Test::In([self.value()?].into())),
-            "!=" => Ok(Test::NotIn([self.value()?].into())),
-            ">" => Ok(Test::Greater(self.bound()?)),
-            "<" => Ok(Test::Less(self.bound()?)),
+            "in" => Ok(Test::In(self.values(key)?)),
+            "notin" => Ok(Test::NotIn(self.values(key)?)),
+            "=" | "==" => Ok(Test::In([self.value(key)?].into())),
+            "!=" => Ok(Test::NotIn([self.value(key)?].into())),
+            ">" => Ok(Test::Greater(self.bound(key)?)),
+            "<" => Ok(Test::Less(self.bound(key)?)),
             other => Err(format!("found '{other}', expected: in, notin, =, ==, !=, gt, lt")),
         }
     }
 
-    fn value(&mut self) -> Result<String, String> {
+    fn value(&mut self, key: &str) -> Result<String, String> {
         match self.peek() {
             "" | "," => Ok(String::new()),
-            word if is_word(word) => checked_value(self.next()),
+            word if is_word(word) => checked_value(key, self.next()),
             other => Err(format!("found '{other}', expected: identifier")),
         }
     }
 
-    fn bound(&mut self) -> Result<i64, String> {
-        let value = self.value()?;
+    fn bound(&mut self, key: &str) -> Result<i64, String> {
+        let value = self.value(key)?;
         value.parse().map_err(|_| {
             format!("values[0]: Invalid value: {value:?}: for 'Gt', 'Lt' operators, the value must be an integer")
         })
     }
 
     /// `(a,b)`: what is left out between commas is the empty value.
-    fn values(&mut self) -> Result<BTreeSet<String>, String> {
+    fn values(&mut self, key: &str) -> Result<BTreeSet<String>, String> {
         match self.next() {
             "(" => {}
             other => return Err(format!("found '{other}' expected: '('")),
@@ -217,7 +216,7 @@ impl<'a> Parser<'a> {
         }
         loop {
             let word = self.tokens.next_if(|token| is_word(token)).unwrap_or_default();
-            values.insert(checked_value(word)?);
+            values.insert(checked_value(key, word)?);
             match self.next() {
                 "," => {}
                 ")" => return Ok(values),
@@ -227,45 +226,20 @@ impl<'a> Parser<'a> {
     }
 }
 
-fn checked_value(value: &str) -> Result<String, String> {
-    if value.is_empty() || value.len() <= MAX_NAME && is_name(value) {
-        return Ok(value.to_owned());
+fn checked_value(key: &str, value: &str) -> Result<String, String> {
+    match label_value(&format!("values[0][{key}]"), &json!(value)).first() {
+        Some(cause) => Err(in_words(cause)),
+        None => Ok(value.to_owned()),
     }
-    Err(format!(
-        "values[0]: Invalid value: {value:?}: a valid label must be an empty string or consist of alphanumeric \
-         characters, '-', '_' or '.', and must start and end with an alphanumeric character"
-    ))
 }
 
-fn check_key(key: &str) -> Result<(), String> {
-    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
-    let label = |part: &str| {
-        part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
-            && !part.is_empty()
-            && !part.starts_with('-')
-            && !part.ends_with('-')
-    };
-    let is_subdomain = |text: &str| text.len() <= MAX_PREFIX && text.split('.').all(label);
-    if prefix.is_none_or(is_subdomain) && name.len() <= MAX_NAME && is_name(name) {
-        return Ok(());
-    }
-    Err(format!(
-        "key: Invalid value: {key:?}: name part must consist of alphanumeric characters, '-', '_' or '.', and must start \
-         and end with an alphanumeric character"
-    ))
-}
-
-/// `([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]`.
-fn is_name(text: &str) -> bool {
-    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let bytes = text.as_bytes();
-    ends(bytes.first()) && ends(bytes.last()) && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
+fn in_words(cause: &Cause) -> String {
+    format!("{}: {}", cause.field, cause.message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn label_selectors_select() {

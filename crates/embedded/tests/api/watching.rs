@@ -128,7 +128,12 @@ async fn in_pages(cluster: &Cluster, between: impl AsyncFnOnce()) -> (Vec<String
         for item in page["items"].as_array().unwrap() {
             let text = |value: &Value| value.as_str().unwrap().to_owned();
             let metadata = &item["metadata"];
-            shown.push(format!("{}/{}={}", text(&metadata["namespace"]), text(&metadata["name"]), text(&item["data"]["v"])));
+            shown.push(format!(
+                "{}/{}={}",
+                text(&metadata["namespace"]),
+                text(&metadata["name"]),
+                text(&item["data"]["v"])
+            ));
         }
         revisions.push(page["metadata"]["resourceVersion"].clone());
         let Some(next) = page["metadata"]["continue"].as_str() else { return (shown, revisions) };
@@ -186,7 +191,11 @@ async fn a_page_that_comes_too_late_says_how_to_go_on() {
     let token = expired["metadata"]["continue"].as_str().unwrap();
     let (status, rest) = get(&cluster, &format!("{maps}?limit=9&continue={token}")).await;
     let names: Vec<&Value> = rest["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
-    assert_eq!((status, first["items"].as_array().unwrap().len() + names.len()), (200, 4), "{names:?}, kube-root-ca.crt too");
+    assert_eq!(
+        (status, first["items"].as_array().unwrap().len() + names.len()),
+        (200, 4),
+        "{names:?}, kube-root-ca.crt too"
+    );
 }
 
 fn kube_client(cluster: &Cluster) -> kube::Client {
