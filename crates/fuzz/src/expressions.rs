@@ -26,7 +26,9 @@ pub(crate) fn hold(bytes: &[u8]) {
     if let Ok(value) = expression.value(&variables) {
         // Of what is true, no question may say that it does not hold: but the work is bounded by time too.
         let late = matches!(&answer, expr::Evaluation::DoesNotHold(Some(why)) if why.contains("cost limit"));
-        if !source.contains("{") {
+        // Maps have no order: a list that is made of one may be another the next time.
+        let ordered = ["{", "map", "filter"].iter().all(|word| !source.contains(word));
+        if ordered {
             assert!(late || answer.holds() == (value == json!(true)), "{source}: {value}, {answer:?}");
         }
     }
