@@ -44,7 +44,7 @@ pub(crate) fn built(bin: &str) -> PathBuf {
 }
 
 /// Where cargo puts what it builds: we run from there ourselves, which is right with every way to configure it.
-fn target_dir() -> PathBuf {
+pub(crate) fn target_dir() -> PathBuf {
     let own = std::env::current_exe().ok();
     let release = own.as_deref().and_then(Path::parent).and_then(Path::parent);
     release.map_or_else(|| root().join("target"), Path::to_path_buf)

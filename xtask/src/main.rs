@@ -3,6 +3,7 @@
 //! installs itself lies in `.tools/`, the Rust target excepted.
 
 mod cargo;
+mod fuzz;
 mod kubectl;
 mod outcome;
 mod program;
@@ -15,10 +16,13 @@ const USAGE: &str = "\
 Usage: cargo xtask <task>
 
   quickstart        set up what is missing, build, run matrices/quickstart.yaml on the embedded cluster
-  test              set up what the tests need, check the format, run all tests (what .ci/run does)
-  setup             only set up: the WebAssembly target, a C compiler, a pinned kubectl
+  test              set up what the tests need, check the format, run all tests, fuzz every target for half a minute
+                    (what .ci/run does)
+  setup             only set up: the WebAssembly target, C and C++ compilers, a pinned kubectl
   check             format, clippy, and cargo-deny where it is installed
   soak [--kills N]  kill the program at every crash point and at N random moments (default 1000)
+  fuzz [TARGET...] [--seconds N]
+                    fuzz all targets, or these, for N seconds each (default 600)
   bench             build and run the benchmarks; they print numbers and assert nothing
   harness ARGS...   build harness-cli if needed and run it (also: cargo harness ARGS...)
 
@@ -28,7 +32,7 @@ fn main() -> ExitCode {
     let mut args = std::env::args_os().skip(1);
     let task = args.next().map(|task| task.to_string_lossy().into_owned());
     let rest: Vec<_> = args.collect();
-    let takes_args = matches!(task.as_deref(), Some("harness" | "bench" | "soak"));
+    let takes_args = matches!(task.as_deref(), Some("harness" | "bench" | "soak" | "fuzz"));
     if !rest.is_empty() && !takes_args {
         eprintln!("xtask: unexpected argument {:?}\n\n{USAGE}", rest[0]);
         return ExitCode::from(2);
@@ -39,6 +43,7 @@ fn main() -> ExitCode {
         Some("setup") => tasks::setup(),
         Some("check") => tasks::check(),
         Some("soak") => tasks::soak(&rest),
+        Some("fuzz") => fuzz::fuzz(&rest),
         Some("bench") => tasks::bench(&rest),
         Some("harness") => tasks::harness(&rest),
         Some("help" | "-h" | "--help") => {

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::cargo;
+use crate::fuzz;
 use crate::kubectl::{self, Kubectl};
 use crate::outcome::{Failure, Outcome};
 use crate::program;
@@ -15,8 +16,9 @@ const INSTALL_KUBECTL: &str = "https://kubernetes.io/docs/tasks/tools/";
 /// Sets up everything, kubectl included.
 pub(crate) fn setup() -> Outcome {
     set_up_build()?;
+    fuzz::check_cpp_compiler()?;
     let kubectl = set_up_kubectl()?;
-    eprintln!("xtask: the WebAssembly target and a C compiler are there");
+    eprintln!("xtask: the WebAssembly target, a C and a C++ compiler are there");
     if let Some(path) = kubectl.path() {
         eprintln!("xtask: kubectl for the tests is {}", path.display());
     }
@@ -31,15 +33,17 @@ pub(crate) fn quickstart() -> Outcome {
     program::run(command.current_dir(cargo::root()).args(["run", "matrices/quickstart.yaml"]))
 }
 
-/// Format, then every test of the workspace. Clippy is not among them: it would compile all dependencies a second time.
+/// Format, every test of the workspace, then every fuzz target for half a minute. Clippy is not among them: it would compile all dependencies a second time.
 pub(crate) fn test() -> Outcome {
     set_up_build()?;
+    fuzz::check_cpp_compiler()?;
     let kubectl = set_up_kubectl()?;
     check_format()?;
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
     program::run(with_kubectl(&mut command, &kubectl)?)?;
-    program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))
+    program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))?;
+    fuzz::briefly()
 }
 
 /// Kills the program again and again; prints how many kills hit what, and stops at the first that was not recovered from.

@@ -107,7 +107,7 @@ fn work_of_cluster(line: &str) -> Option<(String, Duration)> {
 }
 
 /// A line of `/proc/PID/status`.
-fn kilobytes(process: u32, name: &str) -> Option<u64> {
+pub(crate) fn kilobytes(process: u32, name: &str) -> Option<u64> {
     let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
     status.lines().find_map(|line| line.strip_prefix(name))?.split_whitespace().next()?.parse().ok()
 }

@@ -7,6 +7,7 @@ mod expansion;
 mod floor;
 mod gated;
 mod journal;
+mod loaded;
 mod measure;
 mod plugins;
 mod processes;
@@ -17,7 +18,7 @@ use measure::Measured;
 
 type Benchmark = fn(&tokio::runtime::Runtime) -> Result<Vec<Measured>, String>;
 
-const ALL: [(&str, Benchmark); 8] = [
+const ALL: [(&str, Benchmark); 9] = [
     ("plugins", plugins::measure),
     ("clusters", clusters::measure),
     ("expansion", expansion::measure),
@@ -25,6 +26,7 @@ const ALL: [(&str, Benchmark); 8] = [
     ("journal", journal::measure),
     ("processes", processes::measure),
     ("floor", floor::measure),
+    ("load", loaded::measure),
     ("cases", cases::measure),
 ];
 

@@ -24,6 +24,17 @@ impl Measured {
         let note = format!("{} times, {} to {}", times.len(), text(at(0)), text(at(times.len().saturating_sub(1))));
         Self { what: what.into(), value: text(at(times.len() / 2)), note }
     }
+
+    /// Many times of the same thing: the median, with those that all but one in a hundred and all but one in a thousand keep.
+    pub(crate) fn many(what: impl Into<String>, mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let at = |share: f64| {
+            let index = (times.len().saturating_sub(1)) as f64 * share;
+            text(times.get(index as usize).copied().unwrap_or_default())
+        };
+        let note = format!("p99 {}, p99.9 {}, {} of them", at(0.99), at(0.999), times.len());
+        Self { what: what.into(), value: at(0.5), note }
+    }
 }
 
 impl fmt::Display for Measured {

@@ -87,6 +87,9 @@ fn check(part: &str) -> Result<(), String> {
             return Err(format!("`{part}` is neither `key in (…)` nor `key notin (…)`"));
         };
         checked_key(key)?;
+        if values.trim().is_empty() {
+            return Err(format!("`{part}` names no value"));
+        }
         return values.split(',').try_for_each(|value| checked_value(value.trim()).map(drop));
     }
     let (key, value) = match part.split_once("!=").or_else(|| part.split_once("==")).or_else(|| part.split_once('=')) {
@@ -97,22 +100,31 @@ fn check(part: &str) -> Result<(), String> {
     checked_value(value.trim()).map(drop)
 }
 
+/// A name of at most 63 characters, behind a DNS subdomain and a slash where there is one.
 fn checked_key(key: &str) -> Result<&str, String> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    if !key.is_empty() && key.len() <= 317 && key.chars().all(allowed) {
+    let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
+    let label = |part: &str| {
+        let allowed = part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        !part.is_empty() && allowed && !part.starts_with('-') && !part.ends_with('-')
+    };
+    if prefix.is_none_or(|prefix| prefix.len() <= 253 && prefix.split('.').all(label)) && is_name(name) {
         return Ok(key);
     }
     Err(format!("`{key}` is not the key of a label; write a selector as in `app=checkout,tier!=web`"))
 }
 
 fn checked_value(value: &str) -> Result<&str, String> {
-    if value.starts_with("$(") && value.ends_with(')') {
+    if value.is_empty() || is_name(value) || value.starts_with("$(") && value.ends_with(')') {
         return Ok(value);
     }
-    if value.len() <= 63 && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c)) {
-        return Ok(value);
-    }
-    Err(format!("`{value}` is not the value of a label"))
+    Err(format!("`{value}` is not the value of a label: letters, digits and `-_.` between letters and digits"))
+}
+
+fn is_name(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let ends = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
+    let allowed = bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b));
+    text.len() <= 63 && allowed && ends(bytes.first()) && ends(bytes.last())
 }
 
 #[cfg(test)]
@@ -138,6 +150,11 @@ mod tests {
         for (bad, part) in [
             (json!("app checkout"), "not the key"),
             (json!(""), "not the key"),
+            (json!("a in ()"), "no value"),
+            (json!("-a"), "not the key"),
+            (json!("a/b/c"), "not the key"),
+            (json!("A/b"), "not the key"),
+            (json!("a=-b"), "not the value"),
             (json!(5), "is text"),
             (json!({}), "everything"),
             (json!({"matchLabel": {}}), "unknown key"),

@@ -1,15 +1,17 @@
 //! Server-side apply: a configuration merged in by field ownership, conflicts with other managers, and fields that a
 //! manager no longer names taken away.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use http::Response;
 use serde_json::{Map, Value, json};
+use simulation::Resource;
 use wire::schema::{self, Message};
 
 use crate::body::Body;
 use crate::error::{ApiError, Cause};
-use crate::fields::{Difference, FieldSet, Node, applied, item_key};
+use crate::fields::{Difference, FieldSet, Node, applied, item_key, step};
 use crate::managed::{Entry, entries, managed_part, set_entries};
 use crate::object;
 use crate::registry::Info;
@@ -46,7 +48,7 @@ pub(crate) fn apply(
         return Err(ApiError::conflict(info, name, &why));
     }
     let live = old.as_deref().map_or_else(|| json!({"metadata": {}}), |old| versions::to_version(info, old));
-    let message = schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
+    let message = message_of(info);
     let owner = Owner {
         manager: how.manager.clone(),
         subresource,
@@ -113,17 +115,55 @@ fn configuration(info: &Info, call: &Call, name: &str) -> Result<Value, ApiError
     let mut unknown = Vec::new();
     typed::convert(info, config.clone(), &mut unknown)?;
     if let Some(path) = unknown.first() {
-        let (group, short) = version.split_once('/').unwrap_or(("", version));
-        return Err(ApiError::new(
-            500,
-            "",
-            format!(
-                "failed to create typed patch object ({}/{name}; {group}/{short}, Kind={kind}): .{path}: field not declared in schema",
-                object::namespace(&config)
-            ),
-        ));
+        return Err(untyped(info, &config, name, &format!(".{path}: field not declared in schema")));
     }
-    Ok(without_nulls(config))
+    let config = without_nulls(config);
+    check_items(info, &config, name)?;
+    Ok(config)
+}
+
+fn untyped(info: &Info, config: &Value, name: &str, why: &str) -> ApiError {
+    let (Resource { group, version, kind, .. }, namespace) = (info.resource, object::namespace(config));
+    let message =
+        format!("failed to create typed patch object ({namespace}/{name}; {group}/{version}, Kind={kind}): {why}");
+    ApiError::new(500, "", message)
+}
+
+/// Items that share a key could be merged in two ways, so a configuration has each once.
+fn check_items(info: &Info, config: &Value, name: &str) -> Result<(), ApiError> {
+    match repeated(Node::of(message_of(info)), config, "") {
+        Some(why) => Err(untyped(info, config, name, &why)),
+        None => Ok(()),
+    }
+}
+
+fn message_of(info: &Info) -> Option<&'static Message> {
+    schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom)
+}
+
+/// The first item whose key another one before it has, in the words of structured-merge-diff.
+fn repeated(node: Node<'_>, value: &Value, path: &str) -> Option<String> {
+    match (node, value) {
+        (Node::Struct(_) | Node::Map | Node::Untyped, Value::Object(map)) => {
+            map.iter().find_map(|(key, value)| repeated(node.child(key), value, &format!("{path}.{key}")))
+        }
+        (Node::Items(..) | Node::Set, Value::Array(items)) => {
+            let mut seen = HashSet::new();
+            items.iter().find_map(|item| {
+                let (key, inner) = match node {
+                    Node::Items(keys, message) => (item_key(keys, item), Node::Struct(message)),
+                    _ => (format!("v:{item}"), Node::Leaf),
+                };
+                let step = step(&key);
+                if seen.insert(key) {
+                    repeated(inner, item, &format!("{path}{step}"))
+                } else {
+                    Some(format!("{path}: duplicate entries for key {step}"))
+                }
+            })
+        }
+        _ => None,
+    }
 }
 
 fn without_nulls(value: Value) -> Value {
@@ -205,6 +245,26 @@ fn merged(
     });
     set_entries(&mut result, &all);
     Ok(result)
+}
+
+/// A configuration of `manager` laid over an object, both in their types.
+pub(crate) fn laid_over(
+    info: &Info,
+    live: &Value,
+    config: Value,
+    manager: &str,
+    force: bool,
+) -> Result<Value, ApiError> {
+    let config = without_nulls(config);
+    check_items(info, &config, object::name(&config))?;
+    let owner = Owner {
+        manager: manager.to_owned(),
+        subresource: "",
+        api_version: info.resource.api_version(),
+        time: String::new(),
+        force,
+    };
+    merged(message_of(info), live, &config, &owner, info.has("status"))
 }
 
 fn describe(entry: &Entry) -> String {

@@ -197,18 +197,23 @@ impl FieldSet {
             paths.push(path.clone());
         }
         for (key, child) in &self.children {
-            let step = match key.split_once(':') {
-                Some(("f", name)) => format!(".{name}"),
-                Some(("k", keys)) => {
-                    let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
-                    let parts: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
-                    format!("[{}]", parts.join(","))
-                }
-                Some(("v", value)) => format!("[={value}]"),
-                _ => key.clone(),
-            };
+            let step = step(key);
             child.collect(format!("{path}{step}"), paths);
         }
+    }
+}
+
+/// A part of a path as messages spell it: `.replicas`, `[name="app"]`, `[="item"]`.
+pub(crate) fn step(key: &str) -> String {
+    match key.split_once(':') {
+        Some(("f", name)) => format!(".{name}"),
+        Some(("k", keys)) => {
+            let keys: BTreeMap<String, Value> = serde_json::from_str(keys).unwrap_or_default();
+            let parts: Vec<String> = keys.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("[{}]", parts.join(","))
+        }
+        Some(("v", value)) => format!("[={value}]"),
+        _ => key.to_owned(),
     }
 }
 

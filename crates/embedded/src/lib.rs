@@ -18,6 +18,7 @@ mod driver;
 mod error;
 mod events;
 mod fields;
+mod foreign;
 mod inside;
 mod listing;
 mod logs;
@@ -38,6 +39,7 @@ mod reviews;
 mod selectors;
 mod serve;
 mod server;
+mod snapshot;
 mod state;
 mod store;
 mod strategic;
@@ -57,6 +59,7 @@ mod yaml;
 
 pub use body::Body;
 pub use cluster::{Cluster, Options};
+pub use foreign::{Foreign, select_labels};
 pub use reading::{Reading, reading};
 pub use serve::{ServeError, Server};
 

@@ -14,6 +14,7 @@ use crate::registry::Info;
 use crate::request::{Call, options_invalid};
 use crate::respond::{self, Answer};
 use crate::selectors::{FieldSelector, LabelSelector};
+use crate::snapshot::objects_at;
 use crate::state::State;
 
 /// What a request selects.
@@ -109,10 +110,22 @@ fn continued(token: &str) -> Result<(u64, (String, String)), ApiError> {
     Ok((value["rv"].as_u64().unwrap_or(0), (namespace.to_owned(), name.to_owned())))
 }
 
-fn token(revision: u64, object: &Value) -> String {
-    let start = format!("/{}/{}\0", object::namespace(object), object::name(object));
+fn token(revision: u64, namespace: &str, name: &str) -> String {
+    let start = format!("/{namespace}/{name}\0");
     let text = json!({"v": "meta.k8s.io/v1", "rv": revision, "start": start}).to_string();
     URL_SAFE_NO_PAD.encode(text)
+}
+
+/// A list whose revision is no longer in the history can begin again, or go on with what is there now.
+fn too_old(revision: u64, (namespace, name): &(String, String)) -> ApiError {
+    let message = "The provided continue parameter is too old to display a consistent list result. You can start a new \
+                   list without the continue parameter, or use the continue token in this response to retrieve the \
+                   remainder of the results. Continuing with the provided token results in an inconsistent list - \
+                   objects that were created, modified, or deleted between the time the first chunk was returned and \
+                   now may show up in the list.";
+    let mut error = ApiError::new(410, "Expired", message);
+    error.continuation = Some(token(revision, namespace, name));
+    error
 }
 
 /// GET of a collection.
@@ -128,7 +141,8 @@ pub(crate) fn list(state: &State, info: &Arc<Info>, call: &Call) -> Result<Respo
         "" => (state.store.revision(), None),
         token => {
             let (revision, after) = continued(token)?;
-            (revision, Some(after))
+            // Zero is of a token that goes on with what is there now.
+            (if revision == 0 { state.store.revision() } else { revision }, Some(after))
         }
     };
     let namespace = selection.namespace.as_deref();
@@ -136,7 +150,9 @@ pub(crate) fn list(state: &State, info: &Arc<Info>, call: &Call) -> Result<Respo
     let all: Box<dyn Iterator<Item = &Arc<Value>>> = match (&after, table) {
         (_, None) => Box::new(std::iter::empty()),
         (None, Some(table)) => Box::new(table.iter(namespace)),
-        (Some(after), Some(table)) => Box::new(table.iter_after(namespace, after)),
+        (Some(after), Some(table)) => Box::new(
+            objects_at(table, revision, namespace, after).ok_or_else(|| too_old(state.store.revision(), after))?,
+        ),
     };
     let mut matching = all.map(|object| &**object).filter(|object| selection.matches(object));
     // A list "as of any time" is served from the cache, which has no pages.
@@ -145,12 +161,13 @@ pub(crate) fn list(state: &State, info: &Arc<Info>, call: &Call) -> Result<Respo
         _ => usize::MAX,
     };
     let items: Vec<&Value> = matching.by_ref().take(limit).collect();
-    let rest = matching.count();
+    // How many more there are is told where nothing is selected; else it is enough that there are.
+    let rest = if selection.has_selector() { usize::from(matching.next().is_some()) } else { matching.count() };
     let mut metadata = json!({"resourceVersion": revision.to_string()});
     if rest > 0
         && let Some(last) = items.last()
     {
-        metadata["continue"] = json!(token(revision, last));
+        metadata["continue"] = json!(token(revision, object::namespace(last), object::name(last)));
         if !selection.has_selector() {
             metadata["remainingItemCount"] = json!(rest);
         }

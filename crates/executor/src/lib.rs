@@ -29,6 +29,7 @@ use std::path::PathBuf;
 pub use arguments::{arguments, hide_arguments};
 pub use limits::Limits;
 pub use live_report::{LiveReport, LiveStatus};
+pub use output::{Told, told};
 pub use process::{Exit, OnLine, ProcessResult, ProcessSpec, Stream};
 pub use prompt::answer_schema;
 pub use reach::Reach;

@@ -3,18 +3,43 @@
 
 use std::io::BufRead;
 
-use catalog::{AgentOutput, OutputFormat, Price};
+use catalog::{AgentOutput, AgentPreset, AnswerSource, OutputFormat, Price};
 use expr::{Evaluation, Expression};
-use model::{Usage, UsageSource};
+use model::{AnswerRecord, Usage, UsageSource};
 use serde_json::{Value, json};
 
-use crate::answer::last_object;
+use crate::answer::{from_output, from_value, last_object};
 use crate::lines::TRUNCATED;
 
 /// The longest name of a model that is kept.
 const MAX_MODEL: usize = 128;
 /// Bytes of the end of standard error that a condition sees.
 const STDERR: usize = 8 * 1024;
+
+/// What a program's output says, as a case keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The answer, where it is read from the output.
+    pub answer: AnswerRecord,
+    /// What was consumed.
+    pub usage: Usage,
+    /// Why the provider was not there, where `condition` holds.
+    pub unavailable: Option<String>,
+}
+
+/// Reads an output that is there as a whole, as a preset describes it.
+/// `condition` says when its provider was not there.
+pub fn told(preset: &AgentPreset, condition: Option<&Expression>, stdout: &str, stderr: &str) -> Told {
+    let output = &preset.output;
+    let mut reading = Reading::of(output, stdout);
+    reading.count(output, stdout.as_bytes());
+    let answer = match preset.answer {
+        AnswerSource::Output => from_value(reading.answer(output), false),
+        AnswerSource::Stdout | AnswerSource::File => from_output(stdout, false),
+    };
+    let unavailable = condition.and_then(|condition| reading.unavailable(condition, stderr));
+    Told { answer, usage: reading.usage(output, &preset.command), unavailable }
+}
 
 /// What the events of an output come to.
 #[derive(Debug, Default)]

@@ -31,7 +31,7 @@ pub fn read_with_warnings<T>(
     let parsed = parse(source);
     let reader = Reader { source: source.clone(), found: RefCell::new(parsed.diagnostics) };
     let value = if source.text.trim().is_empty() {
-        reader.push(Diagnostic::without_span("yaml::empty", source, "the file is empty"));
+        reader.push(Diagnostic::new("yaml::empty", source, 0..0, "the file is empty"));
         None
     } else {
         f(reader.at(&parsed.root))

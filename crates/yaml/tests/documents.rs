@@ -103,7 +103,7 @@ fn wrong_shapes_say_what_is_expected() {
 #[test]
 fn empty_files_say_so() {
     for text in ["", "\n \n"] {
-        assert_eq!(errors(text).to_string(), "pet.yaml: the file is empty");
+        assert_eq!(errors(text).to_string(), "pet.yaml:1:1: the file is empty");
     }
     assert_errors("# only a comment\n", &["1:1 found nothing"]);
     assert_errors("---\nname: a\nlegs: 1\n---\nname: b\n", &["5:1 a second document"]);

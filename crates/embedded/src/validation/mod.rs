@@ -1,6 +1,6 @@
 //! What the API server refuses with 422: the common cases, in its words.
 
-mod names;
+pub(crate) mod names;
 mod pod;
 mod update;
 mod workload;

@@ -70,7 +70,8 @@ pub(super) fn label_name(field: &str, name: &Value) -> Vec<Cause> {
     causes
 }
 
-fn qualified(field: &str, key: &str) -> Vec<Cause> {
+/// The key of a label or an annotation.
+pub(crate) fn qualified(field: &str, key: &str) -> Vec<Cause> {
     let mut causes = Vec::new();
     let (prefix, name) = key.split_once('/').map_or((None, key), |(prefix, name)| (Some(prefix), name));
     if prefix.is_some_and(|prefix| !is_subdomain(prefix)) {
@@ -92,16 +93,23 @@ pub(super) fn labels(field: &str, labels: &Value) -> Vec<Cause> {
     let mut values = Vec::new();
     for (key, value) in labels.as_object().into_iter().flatten() {
         keys.extend(qualified(field, key));
-        let text = value.as_str().unwrap_or_default();
-        if text.len() > 63 {
-            values.push(Cause::invalid(field, value, "must be no more than 63 bytes"));
-        }
-        if !text.is_empty() && !is_qualified_part(text) {
-            values.push(Cause::invalid(field, value, LABEL_VALUE));
-        }
+        values.extend(label_value(field, value));
     }
     keys.extend(values);
     keys
+}
+
+/// The value of a label.
+pub(crate) fn label_value(field: &str, value: &Value) -> Vec<Cause> {
+    let mut causes = Vec::new();
+    let text = value.as_str().unwrap_or_default();
+    if text.len() > 63 {
+        causes.push(Cause::invalid(field, value, "must be no more than 63 bytes"));
+    }
+    if !text.is_empty() && !is_qualified_part(text) {
+        causes.push(Cause::invalid(field, value, LABEL_VALUE));
+    }
+    causes
 }
 
 pub(super) fn annotations(field: &str, annotations: &Value) -> Vec<Cause> {

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::runtime::watcher;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::client::{Events, call, create, get, namespace, send, still};
 
@@ -116,6 +116,86 @@ async fn pages_join_to_the_whole_list() {
         }
     }
     assert_eq!(names, ["a/p", "a/q", "a/r", "b/p", "b/q", "b/r"]);
+}
+
+/// `namespace/name=value` of every ConfigMap, in pages of two; `between` runs after the first.
+async fn in_pages(cluster: &Cluster, between: impl AsyncFnOnce()) -> (Vec<String>, Vec<Value>) {
+    let (mut shown, mut revisions, mut token, mut between) = (Vec::new(), Vec::new(), String::new(), Some(between));
+    loop {
+        let path = format!("/api/v1/configmaps?labelSelector=mine&limit=2&continue={token}");
+        let (status, page) = get(cluster, &path).await;
+        assert_eq!(status, 200, "{page}");
+        for item in page["items"].as_array().unwrap() {
+            let text = |value: &Value| value.as_str().unwrap().to_owned();
+            let metadata = &item["metadata"];
+            shown.push(format!(
+                "{}/{}={}",
+                text(&metadata["namespace"]),
+                text(&metadata["name"]),
+                text(&item["data"]["v"])
+            ));
+        }
+        revisions.push(page["metadata"]["resourceVersion"].clone());
+        let Some(next) = page["metadata"]["continue"].as_str() else { return (shown, revisions) };
+        token = next.to_owned();
+        if let Some(between) = between.take() {
+            between().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn all_pages_of_a_list_show_one_revision() {
+    let cluster = still();
+    let map = |name: &str| json!({"metadata": {"name": name, "labels": {"mine": ""}}, "data": {"v": "1"}});
+    for space in ["a", "b"] {
+        namespace(&cluster, space).await;
+        for name in ["p", "q", "r"] {
+            create(&cluster, &format!("/api/v1/namespaces/{space}/configmaps"), map(name)).await;
+        }
+    }
+    let (shown, revisions) = in_pages(&cluster, async || {
+        let maps = "/api/v1/namespaces/b/configmaps";
+        for turn in 2..5 {
+            call(&cluster, "PATCH", &format!("{maps}/q"), json!({"data": {"v": turn.to_string()}})).await;
+        }
+        call(&cluster, "PATCH", &format!("{maps}/p"), json!({"metadata": {"labels": {"mine": null}}})).await;
+        assert_eq!(call(&cluster, "DELETE", &format!("{maps}/r"), Value::Null).await.0, 200);
+        create(&cluster, maps, map("qq")).await;
+        assert_eq!(call(&cluster, "DELETE", &format!("{maps}/qq"), Value::Null).await.0, 200);
+        create(&cluster, maps, map("s")).await;
+        create(&cluster, maps, map("r")).await;
+    })
+    .await;
+    assert_eq!(shown, ["a/p=1", "a/q=1", "a/r=1", "b/p=1", "b/q=1", "b/r=1"]);
+    assert!(revisions.iter().all(|revision| revision == &revisions[0]), "{revisions:?}");
+    let (now, _) = in_pages(&cluster, async || ()).await;
+    assert_eq!(now, ["a/p=1", "a/q=1", "a/r=1", "b/q=4", "b/r=1", "b/s=1"]);
+}
+
+#[tokio::test]
+async fn a_page_that_comes_too_late_says_how_to_go_on() {
+    let cluster = still();
+    namespace(&cluster, "a").await;
+    let maps = "/api/v1/namespaces/a/configmaps";
+    for name in ["p", "q", "r"] {
+        create(&cluster, maps, json!({"metadata": {"name": name}, "data": {"v": "0"}})).await;
+    }
+    let (_, first) = get(&cluster, &format!("{maps}?limit=1")).await;
+    for turn in 0..2_100 {
+        call(&cluster, "PATCH", &format!("{maps}/p"), json!({"data": {"v": turn.to_string()}})).await;
+    }
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    let (status, expired) = get(&cluster, &format!("{maps}?limit=9&continue={token}")).await;
+    assert_eq!((status, &expired["reason"]), (410, &json!("Expired")), "{expired}");
+    let token = expired["metadata"]["continue"].as_str().unwrap();
+    let (status, rest) = get(&cluster, &format!("{maps}?limit=9&continue={token}")).await;
+    let names: Vec<&Value> = rest["items"].as_array().unwrap().iter().map(|item| &item["metadata"]["name"]).collect();
+    assert_eq!(
+        (status, first["items"].as_array().unwrap().len() + names.len()),
+        (200, 4),
+        "{names:?}, kube-root-ca.crt too"
+    );
 }
 
 fn kube_client(cluster: &Cluster) -> kube::Client {
