@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use http::Response;
 use serde_json::{Map, Value, json};
-use wire::schema::{self, Message};
 
 use crate::body::Body;
 use crate::error::{ApiError, Cause};
@@ -16,7 +15,7 @@ use crate::registry::Info;
 use crate::request::{Call, options_invalid};
 use crate::server::object_answer;
 use crate::state::State;
-use crate::writes::{check_namespace, write_of};
+use crate::writes::{check_namespace, check_served, write_of};
 use crate::{typed, versions};
 
 /// PATCH with an apply configuration.
@@ -46,7 +45,6 @@ pub(crate) fn apply(
         return Err(ApiError::conflict(info, name, &why));
     }
     let live = old.as_deref().map_or_else(|| json!({"metadata": {}}), |old| versions::to_version(info, old));
-    let message = schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
     let owner = Owner {
         manager: how.manager.clone(),
         subresource,
@@ -55,7 +53,7 @@ pub(crate) fn apply(
         force: call.query.flag("force"),
     };
     let has_status = info.has("status");
-    let mut object = merged(message, &live, &config, &owner, has_status)?;
+    let mut object = merged(Node::of(info), &live, &config, &owner, has_status)?;
     // Nobody manages these, but a configuration may be meant for one object, or one version of it, alone.
     for key in ["uid", "resourceVersion"] {
         if let Some(pin) = config["metadata"].get(key) {
@@ -77,6 +75,7 @@ pub(crate) fn apply(
     let object = versions::to_stored(info, &stored, object);
     let (code, written) = match old {
         None => {
+            check_served(state, info)?;
             let managed = object::at(&object, &["metadata", "managedFields"]).clone();
             (201, state.create_applied(&stored, &namespace, object, managed, &how)?)
         }
@@ -144,14 +143,7 @@ struct Owner {
     force: bool,
 }
 
-fn merged(
-    message: Option<&Message>,
-    live: &Value,
-    config: &Value,
-    owner: &Owner,
-    has_status: bool,
-) -> Result<Value, ApiError> {
-    let node = Node::of(message);
+fn merged(node: Node<'_>, live: &Value, config: &Value, owner: &Owner, has_status: bool) -> Result<Value, ApiError> {
     let part = managed_part(config, owner.subresource, has_status);
     let mut wanted = applied(node, &part);
     wanted.member = false;
@@ -248,7 +240,7 @@ fn conflict(conflicts: &[(String, FieldSet)]) -> ApiError {
 /// `config` laid over `live`.
 fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
     match (node, live, config) {
-        (Node::Struct(_) | Node::Map | Node::Untyped, Value::Object(live), Value::Object(config)) => {
+        (_, Value::Object(live), Value::Object(config)) if node.has_members() => {
             let mut map: Map<String, Value> = live.clone();
             for (key, value) in config {
                 let merged = match live.get(key) {
@@ -259,12 +251,13 @@ fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
             }
             Value::Object(map)
         }
-        (Node::Items(keys, message), Value::Array(live), Value::Array(config)) => {
+        (Node::Items(..) | Node::CustomItems(..), Value::Array(live), Value::Array(config)) => {
+            let Some((keys, of_items)) = node.keyed() else { return Value::Array(config.clone()) };
             let mut items = live.clone();
             for item in config {
                 let id = item_key(keys, item);
                 match items.iter_mut().find(|have| item_key(keys, have) == id) {
-                    Some(have) => *have = merge(Node::Struct(message), have, item),
+                    Some(have) => *have = merge(of_items, have, item),
                     None => items.push(item.clone()),
                 }
             }
@@ -282,7 +275,7 @@ fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
 /// Takes away what nobody wants any more.
 fn prune(node: Node<'_>, value: &mut Value, dropped: &FieldSet, wanted: &FieldSet) {
     match (node, value) {
-        (Node::Struct(_) | Node::Map | Node::Untyped, Value::Object(map)) => {
+        (_, Value::Object(map)) if node.has_members() => {
             for (path, gone) in &dropped.children {
                 let Some(key) = path.strip_prefix("f:") else { continue };
                 let still = wanted.children.get(path);
@@ -297,7 +290,8 @@ fn prune(node: Node<'_>, value: &mut Value, dropped: &FieldSet, wanted: &FieldSe
                 }
             }
         }
-        (Node::Items(keys, message), Value::Array(items)) => {
+        (Node::Items(..) | Node::CustomItems(..), Value::Array(items)) => {
+            let Some((keys, of_items)) = node.keyed() else { return };
             items.retain_mut(|item| {
                 let path = item_key(keys, item);
                 let Some(gone) = dropped.children.get(&path) else { return true };
@@ -305,7 +299,7 @@ fn prune(node: Node<'_>, value: &mut Value, dropped: &FieldSet, wanted: &FieldSe
                 if gone.member && still.is_none_or(FieldSet::is_empty) {
                     return false;
                 }
-                prune(Node::Struct(message), item, gone, still.unwrap_or(&FieldSet::default()));
+                prune(of_items, item, gone, still.unwrap_or(&FieldSet::default()));
                 true
             });
         }

@@ -11,6 +11,7 @@ mod authorise;
 mod body;
 mod bootstrap;
 mod cluster;
+mod custom;
 mod defaults;
 mod delete;
 mod discovery;

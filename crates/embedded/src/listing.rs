@@ -147,6 +147,9 @@ pub(crate) fn list(state: &State, info: &Arc<Info>, call: &Call) -> Result<Respo
     let items: Vec<&Value> = matching.by_ref().take(limit).collect();
     let rest = matching.count();
     let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if info.custom {
+        metadata["continue"] = json!("");
+    }
     if rest > 0
         && let Some(last) = items.last()
     {

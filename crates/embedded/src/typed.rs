@@ -44,8 +44,12 @@ pub(crate) fn status_of_controller(info: &Info, mut object: Value) -> Result<Val
 pub(crate) fn convert(info: &Info, object: Value, unknown: &mut Vec<String>) -> Result<Value, ApiError> {
     let api_version = info.resource.api_version();
     let kind = info.resource.kind;
-    let Some(message) = schema::of_kind(&api_version, kind).filter(|_| !info.custom) else { return Ok(object) };
-    canonical(message, object, unknown).map_err(|misfit| {
+    let typed = match (&info.definition, schema::of_kind(&api_version, kind).filter(|_| !info.custom)) {
+        (Some(definition), _) => definition.shaped(object, unknown),
+        (None, Some(message)) => canonical(message, object, unknown),
+        (None, None) => return Ok(object),
+    };
+    typed.map_err(|misfit| {
         ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {kind}: {misfit}",
             info.resource.version

@@ -84,13 +84,22 @@ pub(crate) fn create(state: &mut State, info: &Arc<Info>, call: &Call) -> Result
     let stored = state.registry.stored(info);
     let object = versions::to_stored(info, &stored, object);
     let namespace = call.target.namespace.clone().unwrap_or_default();
-    let created = if info.resource.plural == "customresourcedefinitions" {
-        state.create_definition(info, object, &how)?
-    } else {
-        state.create_object(&stored, &namespace, object, &how)?
-    };
+    check_served(state, info)?;
+    let created = state.create_object(&stored, &namespace, object, &how)?;
     warnings.extend(state.take_warnings());
     Ok(object_answer(state, info, call, 201, &created, warnings))
+}
+
+/// Nothing new comes where the definition is on its way out.
+pub(crate) fn check_served(state: &mut State, info: &Info) -> Result<(), ApiError> {
+    if state.is_terminating(info) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::new(405, "MethodNotAllowed", why).with_details(json!({})));
+    }
+    if let Some(warning) = info.definition.as_ref().and_then(|definition| definition.warning.clone()) {
+        state.warn(warning);
+    }
+    Ok(())
 }
 
 fn annotations_without_effect(info: &Info, object: &Value) -> Vec<String> {
@@ -283,9 +292,6 @@ pub(crate) fn delete(state: &mut State, info: &Arc<Info>, call: &Call, name: &st
         webhooks::validate(state, &attempt, None)?;
     }
     let deleted = state.delete_object(&stored, &namespace, name, &how)?;
-    if stored.resource.plural == "customresourcedefinitions" && !how.dry_run {
-        state.retire_definition(deleted.object());
-    }
     match &deleted {
         Deleted::Gone(object) if !answers_object(info) => {
             let mut details = Map::new();
@@ -328,37 +334,4 @@ pub(crate) fn delete_collection(state: &mut State, info: &Arc<Info>, call: &Call
     let items: Vec<&Value> = selected.iter().map(|object| &**object).collect();
     let body = respond::list(state, info, &items, metadata, &call.accept, "");
     Ok(respond::document(Answer::new(200, body), call.accept.yaml))
-}
-
-impl State {
-    fn create_definition(&mut self, info: &Arc<Info>, object: Value, how: &Write) -> Result<Arc<Value>, ApiError> {
-        let created = self.create_object(info, "", object, how)?;
-        if how.dry_run {
-            return Ok(created);
-        }
-        let mut established = (*created).clone();
-        let now = self.now();
-        crate::machinery::establish(&mut self.registry, &mut established, now);
-        self.commit(info, crate::store::Event::Modified, established);
-        Ok(created)
-    }
-
-    fn retire_definition(&mut self, definition: &Value) {
-        let group = object::text(definition, &["spec", "group"]).to_owned();
-        let plural = object::text(definition, &["spec", "names", "plural"]).to_owned();
-        let rows: Vec<Arc<Info>> = self
-            .registry
-            .iter()
-            .filter(|row| row.custom && row.resource.group == group && row.resource.plural == plural)
-            .cloned()
-            .collect();
-        for row in rows.iter().filter(|row| row.storage == crate::registry::Storage::Stored) {
-            for object in self.store.list(&row.resource, None) {
-                let namespace = object::namespace(&object).to_owned();
-                // An object that a finalizer holds stays in the store, out of reach, until it is let go.
-                let _ = self.delete_object(row, &namespace, object::name(&object), &DeleteHow::default());
-            }
-        }
-        crate::machinery::retire(&mut self.registry, definition);
-    }
 }

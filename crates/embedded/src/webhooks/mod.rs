@@ -322,7 +322,7 @@ fn apply(info: &Info, hook: &Hook, patch: &str, new: &mut Value) -> Result<(), A
     let managed = object::at(new, &["metadata", "managedFields"]).clone();
     let mut changed = new.clone();
     json_patch::patch(&mut changed, &patch).map_err(|error| bad(error.to_string()))?;
-    let mut typed = if info.custom { changed } else { crate::typed::convert(info, changed, &mut Vec::new())? };
+    let mut typed = crate::typed::convert(info, changed, &mut Vec::new())?;
     crate::defaults::apply(info, &mut typed);
     if managed.is_array() {
         object::metadata(&mut typed).insert("managedFields".into(), managed);
