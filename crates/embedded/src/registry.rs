@@ -139,6 +139,10 @@ impl Registry {
             .map_or_else(|| Arc::clone(info), Arc::clone)
     }
 
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.iter().any(|info| info.resource.group == group)
+    }
+
     /// The aggregated discovery document of `/api` or `/apis` in this form: every client asks for it, and hashing it is dear.
     pub(crate) fn remembered(&self, core: bool, form: &str, make: impl FnOnce() -> Aggregated) -> Arc<Aggregated> {
         if !self.custom.is_empty() {

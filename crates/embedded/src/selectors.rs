@@ -35,11 +35,7 @@ impl LabelSelector {
             if part.is_empty() {
                 continue;
             }
-            let test = parse_requirement(part).ok_or_else(|| {
-                ApiError::bad_request(format!(
-                    "unable to parse requirement: found {part:?}, expected: a label selector"
-                ))
-            })?;
+            let test = parse_requirement(part).ok_or_else(|| ApiError::bad_request(complaint(part)))?;
             tests.push(test);
         }
         Ok(Self { tests })
@@ -86,6 +82,20 @@ impl LabelSelector {
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.is_empty() || self.matches_labels(object::at(object, &["metadata", "labels"]))
     }
+}
+
+/// What is wrong with a requirement, as the server's parser tells it.
+fn complaint(part: &str) -> String {
+    if part.contains('(') && !part.contains(')') {
+        return "unable to parse requirement: found '', expected: ',' or ')'".to_owned();
+    }
+    if let Some((_, value)) = part.split_once('=')
+        && let Some(at) = value.trim_start_matches('=').find(['=', '!', '<', '>'])
+    {
+        let found = &value.trim_start_matches('=')[at..=at];
+        return format!("found '{found}', expected: ',' or 'end of string'");
+    }
+    format!("unable to parse requirement: found {part:?}, expected: a label selector")
 }
 
 /// At commas outside of parentheses.

@@ -289,6 +289,7 @@ pub(crate) fn delete(state: &mut State, info: &Arc<Info>, call: &Call, name: &st
             old: Some(&old),
             dry_run: how.dry_run,
         };
+        crate::policies::check(state, &attempt, None)?;
         webhooks::validate(state, &attempt, None)?;
     }
     let deleted = state.delete_object(&stored, &namespace, name, &how)?;

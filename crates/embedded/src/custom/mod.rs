@@ -99,14 +99,14 @@ impl Version {
             scale.check(object, status, &mut causes);
         }
         check::uniqueness(schema, value, path, &mut causes);
-        if !schema.has_rules() {
+        if !self.schema.has_rules() {
             return causes;
         }
         if causes.iter().any(|cause| BLOCKING.contains(&cause.reason)) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             causes.push(Cause::invalid(rules::ROOT, &Value::Null, why));
         } else {
-            rules::check(schema, value, before, if path.is_empty() { rules::ROOT } else { path }, &mut causes);
+            rules::check(&self.schema, object, old, rules::ROOT, &mut causes);
         }
         causes
     }

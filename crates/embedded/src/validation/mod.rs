@@ -58,6 +58,10 @@ fn content(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
         ("autoscaling", _) => autoscaler(object, causes),
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => rules(object, causes),
         ("policy", _) => budget(object, causes),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+            crate::policies::check_policy(object, causes);
+        }
+        ("admissionregistration.k8s.io", _) => crate::webhooks::conditions::check(object, causes),
         _ => {}
     }
 }

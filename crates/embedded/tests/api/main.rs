@@ -3,9 +3,13 @@
 mod access;
 mod client;
 mod conformance;
+mod custom;
 mod kubectl;
 mod machinery;
+mod page;
 mod pins;
+mod policies;
 mod time;
+mod watched;
 mod watching;
 mod webhooks;
