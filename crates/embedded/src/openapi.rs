@@ -87,6 +87,7 @@ fn document(registry: &Registry, group: &str, version: &str) -> Value {
                 if let Some(own) = schemas.get(message.name) {
                     schema = own.clone();
                 }
+                add_type(&mut schema);
                 schema["x-kubernetes-group-version-kind"] = kinds(info);
                 schemas.insert(name, schema);
             }
@@ -109,13 +110,19 @@ fn kinds(info: &Info) -> Value {
     json!([{"group": info.resource.group, "version": info.resource.version, "kind": info.resource.kind}])
 }
 
+/// What whole objects have besides the members of their message.
+fn add_type(schema: &mut Value) {
+    let properties = crate::object::child(schema, "properties");
+    for key in ["apiVersion", "kind"] {
+        properties.entry(key).or_insert_with(|| json!({"type": "string"}));
+    }
+}
+
 /// The schema of a custom resource as its definition writes it, with what every resource has.
 fn custom_schema(info: &Info, text: &Value) -> Value {
     let mut schema = if text.is_object() { text.clone() } else { json!({"type": "object"}) };
+    add_type(&mut schema);
     let properties = crate::object::child(&mut schema, "properties");
-    for key in ["apiVersion", "kind"] {
-        properties.insert(key.into(), json!({"type": "string"}));
-    }
     if let Some(message) = schema::message("ObjectMeta") {
         properties.insert(
             "metadata".into(),
@@ -185,10 +192,10 @@ fn add_message(message: &'static Message, schemas: &mut Map<String, Value>) {
         }
         properties.insert(field.name.to_owned(), property(field));
     }
-    for key in ["apiVersion", "kind"] {
-        properties.entry(key).or_insert_with(|| json!({"type": "string"}));
-    }
     let mut schema = json!({"type": "object", "properties": properties});
+    if message.typed {
+        add_type(&mut schema);
+    }
     if message.atomic {
         schema["x-kubernetes-map-type"] = json!("atomic");
     }

@@ -173,8 +173,10 @@ pub(crate) fn patch(
         return Err(ApiError::not_found(info, name));
     };
     let base = versions::to_version(info, &old);
+    // A JSON patch is read into no tree of members: the object that it makes is written as a whole.
+    let touched = if kind == Kind::Merge { parsed.value.clone() } else { Value::Null };
     let patched = patch::apply(kind, info, &base, parsed.value)?;
-    let (mut object, mut warnings) = retyped(info, call, patched, parsed.duplicates, validation)?;
+    let (mut object, mut warnings) = retyped(info, call, patched, (parsed.duplicates, &touched), validation)?;
     check_patched(info, name, &object)?;
     check_namespace(info, call, &mut object)?;
     let object = versions::to_stored(info, &stored, object);
@@ -188,16 +190,17 @@ fn retyped(
     info: &Info,
     call: &Call,
     patched: Value,
-    duplicates: Vec<String>,
+    (duplicates, touched): (Vec<String>, &Value),
     validation: typed::Validation,
 ) -> Result<(Value, Vec<String>), ApiError> {
-    let shown = patched.clone();
+    let message = wire::schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
+    let shown = typed::as_written(message, &patched, touched);
     typed::of_request(info, patched, duplicates, validation, &call.body).map_err(|error| {
         let message = error
             .message
             .rsplit_once("cannot be handled as a ")
             .map_or(error.message.as_str(), |(_, rest)| rest.split_once(": ").map_or(rest, |(_, why)| why));
-        let cause = Cause::invalid("patch", &Value::String(shown.to_string()), message);
+        let cause = Cause::invalid("patch", &Value::String(shown), message);
         let field = cause.field.clone();
         ApiError::new(422, "Invalid", format!(" \"\" is invalid: {field}: {}", cause.message)).with_details(json!({
             "causes": [{"reason": cause.reason, "message": cause.message, "field": field}],

@@ -119,7 +119,7 @@ async fn kubectl_works() {
         (&["apply", "-f", crd], "widgets.example.com created"),
         (&["wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=60s"], "condition met"),
         (&["explain", "widget.spec.size"], "How many parts it has."),
-        (&["explain", "crd.spec.versions"], "openAPIV3Schema"),
+        (&["explain", "crd.spec.versions.schema"], "openAPIV3Schema"),
         (&["apply", "-f", widget], "widget.example.com/w created"),
         (&["apply", "--server-side", "--force-conflicts", "-f", widget], "serverside-applied"),
         (&["get", "widgets"], "SIZE"),

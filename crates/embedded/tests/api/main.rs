@@ -9,6 +9,7 @@ mod machinery;
 mod page;
 mod pins;
 mod policies;
+mod tables;
 mod time;
 mod watched;
 mod watching;

@@ -15,7 +15,6 @@ async fn refusal(cluster: &embedded::Cluster, path: &str, body: Value) -> (u16, 
 async fn limit_ranges_bound_pods_and_claims() {
     let cluster = still();
     namespace(&cluster, "a").await;
-    create(&cluster, "/api/v1/namespaces/a/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
     let limits = json!([
         {"type": "Pod", "max": {"cpu": "1"}, "min": {"memory": "64Mi"}},
         {"type": "Container", "maxLimitRequestRatio": {"cpu": "2"}},

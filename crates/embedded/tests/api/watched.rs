@@ -8,7 +8,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::client::{call, create, get, namespace, send, still, text};
-use crate::conformance::{claimed, compare, recordings};
+use crate::conformance::{claimed_by, compare, recordings};
 
 const MAPS: &str = "/api/v1/namespaces/proto/configmaps";
 
@@ -28,7 +28,7 @@ fn events(exchange: &Value) -> Vec<Value> {
 async fn prepare(cluster: &Cluster) {
     namespace(cluster, "proto").await;
     let mut known = BTreeMap::new();
-    for file in claimed().filter(|file| file.starts_with("watch/")) {
+    for file in claimed_by("watched") {
         let exchange = exchange(file);
         let lines = exchange["response"]["body"].as_array().into_iter().flatten();
         for line in lines.filter(|line| line["t"].as_f64() < Some(0.1) && line["event"]["type"] == "ADDED") {
@@ -90,7 +90,7 @@ async fn recorded_watches_show_the_same_events() {
     let (_, list) = get(&cluster, MAPS).await;
     let now = list["metadata"]["resourceVersion"].as_str().unwrap();
     let mut open = Vec::new();
-    for file in claimed().filter(|file| file.starts_with("watch/")) {
+    for file in claimed_by("watched") {
         // Each of the two that wait for writes sees those of its own alone.
         let one = match file {
             "watch/from-resourceVersion" | "watch/label-selector" => continue,
