@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clock::run_until;
 use embedded::{Cluster, Options};
+use regex::Regex;
 use serde_json::{Value, json};
 
 use crate::client::{create, namespace, send, text};
@@ -152,8 +153,10 @@ async fn wait(cluster: &Cluster, seconds: u64) {
     run_until(&clock, Duration::from_secs(120), clock.sleep_until(end)).await.expect("time goes on");
 }
 
-/// Cells without what is drawn: suffixes of names, hashes of templates.
+/// Cells without what is drawn: suffixes of names, hashes of templates, times in names.
 fn cells(table: &Value) -> Value {
+    let (suffix, time) =
+        (Regex::new("\\b([a-z]+)-[a-z0-9]{5}\\b").unwrap(), Regex::new("\\.1[0-9a-f]{15}\\b").unwrap());
     let rows = table["rows"].as_array().unwrap().iter().filter(|row| row.is_object());
     rows.map(|row| {
         let metadata = &row["object"]["metadata"];
@@ -163,7 +166,7 @@ fn cells(table: &Value) -> Value {
             Value::String(text) => {
                 let text = text.replace(hash, "HASH");
                 let text = drawn.map_or(text.clone(), |(name, prefix)| text.replace(name, prefix));
-                json!(text)
+                json!(time.replace_all(&suffix.replace_all(&text, "$1-*"), ".*"))
             }
             other => other.clone(),
         };
