@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 use simulation::{Resource, World, resources};
 
 use crate::authorise::{CLUSTER_BINDINGS, CLUSTER_ROLES};
+use crate::random::Random;
 use crate::state::State;
 
 fn put(state: &mut State, resource: &Resource, object: Value) {
@@ -91,6 +92,9 @@ fn rules() -> Vec<(&'static str, Vec<Value>)> {
     roles
 }
 
+/// The seed of the roles' own uids: far from what clusters are given.
+const ROLES: u64 = 0x726f_6c65_7320_6f66;
+
 /// The roles that every cluster has, and who has them.
 fn roles(state: &mut State) {
     let metadata = |name: &str| {
@@ -99,6 +103,8 @@ fn roles(state: &mut State) {
             "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
         })
     };
+    // They draw from a stream of their own, so that what comes later does not depend on how many there are.
+    let own = std::mem::replace(&mut state.random, Random::new(ROLES));
     for (name, rules) in rules() {
         put(state, &CLUSTER_ROLES, json!({"metadata": metadata(name), "rules": rules}));
     }
@@ -108,4 +114,5 @@ fn roles(state: &mut State) {
         let subjects: Vec<Value> = groups.iter().map(subject).collect();
         put(state, &CLUSTER_BINDINGS, json!({"metadata": metadata(name), "roleRef": role, "subjects": subjects}));
     }
+    state.random = own;
 }

@@ -120,6 +120,7 @@ async fn kubectl_works() {
         (&["wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=60s"], "condition met"),
         (&["explain", "widget.spec.size"], "How many parts it has."),
         (&["explain", "crd.spec.versions.schema"], "openAPIV3Schema"),
+        (&["explain", "validatingwebhookconfigurations.webhooks.rules"], "apiVersions"),
         (&["apply", "-f", widget], "widget.example.com/w created"),
         (&["apply", "--server-side", "--force-conflicts", "-f", widget], "serverside-applied"),
         (&["get", "widgets"], "SIZE"),

@@ -8,6 +8,7 @@ mod kubectl;
 mod machinery;
 mod page;
 mod pins;
+mod pods;
 mod policies;
 mod tables;
 mod time;
