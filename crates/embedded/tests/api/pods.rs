@@ -47,7 +47,7 @@ async fn fill(cluster: &Cluster) {
         json!({"initContainers": [container("prep", "sleep 3600")], "containers": [container("app", "sleep 3600")]});
     pod(cluster, "init", init).await;
     // Long enough for the image to be waited for, and for some lines.
-    wait(cluster, 60).await;
+    wait(cluster, 48).await;
 }
 
 /// What was made before logs of several containers were asked for.
