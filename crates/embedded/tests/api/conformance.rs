@@ -373,3 +373,54 @@ async fn a_write_that_changes_nothing_is_no_write() {
     let (_, put) = call(&cluster, "PUT", "/api/v1/namespaces/a/configmaps/x", created.clone()).await;
     assert_eq!(created, put);
 }
+
+/// A recorded answer, changed: another kind, reason or message, a member less, a row less.
+fn perturbed(body: &Value) -> Vec<(&'static str, Value)> {
+    let mut all = Vec::new();
+    let members = body.as_object().unwrap();
+    for (what, key) in [("another kind", "kind"), ("another reason", "reason"), ("another message", "message")] {
+        if let Some(text) = members.get(key).and_then(Value::as_str) {
+            let mut changed = body.clone();
+            changed[key] = json!(format!("{text}x"));
+            all.push((what, changed));
+        }
+    }
+    let last = members.keys().rfind(|key| !VOLATILE.contains(&key.as_str())).cloned();
+    if let Some(last) = last {
+        let mut changed = body.clone();
+        changed.as_object_mut().unwrap().remove(&last);
+        all.push(("a member less", changed));
+    }
+    for key in ["items", "rows", "resources", "groups"] {
+        let items =
+            members.get(key).and_then(Value::as_array).filter(|items| items.last().is_some_and(Value::is_object));
+        if let Some(items) = items {
+            let mut changed = body.clone();
+            changed[key] = json!(items[..items.len() - 1]);
+            all.push(("an item less", changed));
+        }
+    }
+    all
+}
+
+/// The comparison sees what is changed in any recorded answer.
+#[test]
+fn each_perturbed_exchange_differs() {
+    let (mut missed, mut tried) = (Vec::new(), 0);
+    for (file, _) in claimed() {
+        let text = fs::read_to_string(recordings().join(format!("{file}.json"))).unwrap();
+        let recording: Value = serde_json::from_str(&text).unwrap();
+        for (index, exchange) in recording["exchanges"].as_array().unwrap().iter().enumerate() {
+            let body = &exchange["response"]["body"];
+            for (what, changed) in body.as_object().map(|_| perturbed(body)).unwrap_or_default() {
+                let mut found = Vec::new();
+                compare("", body, &changed, &mut found);
+                tried += 1;
+                if found.is_empty() {
+                    missed.push(format!("{file}#{index} with {what}"));
+                }
+            }
+        }
+    }
+    assert!(missed.is_empty() && tried > 500, "of {tried} these should not have matched: {missed:#?}");
+}

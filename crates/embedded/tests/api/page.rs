@@ -57,7 +57,8 @@ again is played in every run of the tests, and a difference that is not named he
 ## Protocol
 
 Each exchange is one request and its answer: status, body, warnings. Left out of the comparison are times, uids, resource
-versions and generated names.
+versions and generated names. Each recorded answer, changed (another kind, reason or message, a member or an item less), must
+fail the comparison.
 
 | area | exchanges | as recorded | otherwise | not played again |
 |---|---|---|---|---|
