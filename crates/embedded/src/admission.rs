@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 use simulation::resources;
-use wire::quantity::Quantity;
 
 use crate::error::ApiError;
 use crate::object::{self, child, default};
@@ -21,7 +20,7 @@ pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value,
     terminating_namespace(state, info, object)?;
     match (info.resource.group, info.resource.plural) {
         ("", "pods") => {
-            limit_ranges(state, info, object)?;
+            crate::limits::pod(state, info, object)?;
             priority(state, info, object)?;
             tolerations(object);
             service_account(state, info, object)?;
@@ -29,13 +28,18 @@ pub(crate) fn on_create(state: &mut State, info: &Arc<Info>, object: &mut Value,
         ("", "namespaces") => crate::pod_security::relabelled(state, info, None, object)?,
         ("", "services") => addresses(state, info, object)?,
         ("batch", "jobs") => job_labels(object),
-        ("", "persistentvolumeclaims") => claim(state, object),
+        ("", "persistentvolumeclaims") => {
+            claim(state, object);
+            crate::limits::claim(state, info, object)?;
+        }
         ("", "persistentvolumes") => protect(object, "kubernetes.io/pv-protection"),
         _ => {}
     }
     let attempt = Attempt { info, operation: Operation::Create, subresource: "", old: None, dry_run: how.dry_run };
     webhooks::mutate(state, &attempt, object)?;
+    crate::escalation::check(state, info, None, object)?;
     crate::pod_security::admit(state, info, None, object)?;
+    crate::policies::check(state, &attempt, Some(object))?;
     webhooks::validate(state, &attempt, Some(object))?;
     crate::quota::check(state, info, object)
 }
@@ -100,9 +104,11 @@ pub(crate) fn on_update(
         dry_run: how.dry_run,
     };
     webhooks::mutate(state, &attempt, new)?;
+    crate::escalation::check(state, info, Some(old), new)?;
     if matches!(how.subresource, "" | "ephemeralcontainers" | "resize") {
         crate::pod_security::admit(state, info, Some(old), new)?;
     }
+    crate::policies::check(state, &attempt, Some(new))?;
     webhooks::validate(state, &attempt, Some(new))?;
     if (info.resource.group, info.resource.plural) == ("batch", "jobs") && how.subresource.is_empty() {
         let spec = child(new, "spec");
@@ -338,84 +344,4 @@ fn job_labels(job: &mut Value) {
     }
     let selector = json!({"matchLabels": {"batch.kubernetes.io/controller-uid": uid}});
     child(job, "spec").insert("selector".into(), selector);
-}
-
-/// Defaults and bounds from the namespace's limit ranges.
-fn limit_ranges(state: &State, info: &Info, pod: &mut Value) -> Result<(), ApiError> {
-    let ranges = state.store.list(&resources::LIMIT_RANGES, Some(object::namespace(pod)));
-    let items: Vec<&Value> = ranges.iter().flat_map(|range| object::list(range, &["spec", "limits"])).collect();
-    if items.is_empty() {
-        return Ok(());
-    }
-    let name = object::name(pod).to_owned();
-    let mut complaints = Vec::new();
-    for item in items.iter().filter(|item| item["type"] == "Container") {
-        for list in ["initContainers", "containers"] {
-            crate::defaults::each(&mut pod["spec"], list, |container| limit_defaults(container, item));
-            for container in object::list(pod, &["spec", list]) {
-                complaints.extend(limit_complaints(container, item));
-            }
-        }
-    }
-    // The class follows from what has just been filled in.
-    if let Value::Object(status) = &mut pod["status"] {
-        status.remove("qosClass");
-    }
-    crate::defaults::apply(info, pod);
-    if complaints.is_empty() {
-        return Ok(());
-    }
-    let text = if complaints.len() == 1 { complaints.remove(0) } else { format!("[{}]", complaints.join(", ")) };
-    Err(ApiError::forbidden(info, &name, &text))
-}
-
-fn limit_defaults(container: &mut Value, item: &Value) {
-    for (from, to) in [("default", "limits"), ("defaultRequest", "requests")] {
-        for (name, value) in item[from].as_object().into_iter().flatten() {
-            if container["resources"][to].get(name).is_none() {
-                child(child_value(container, "resources"), to).insert(name.clone(), value.clone());
-            }
-        }
-    }
-}
-
-fn child_value<'a>(value: &'a mut Value, key: &str) -> &'a mut Value {
-    child(value, key);
-    &mut value[key]
-}
-
-fn limit_complaints(container: &Value, item: &Value) -> Vec<String> {
-    let mut complaints = Vec::new();
-    let amount = |value: &Value| value.as_str().and_then(Quantity::parse);
-    for (bound, is_max) in [("min", false), ("max", true)] {
-        for (name, limit) in item[bound].as_object().into_iter().flatten() {
-            let Some(limit) = amount(limit) else { continue };
-            let word = if is_max { "maximum" } else { "minimum" };
-            // What must be given is looked at first; of several faults the first is told.
-            let parts = [("limits", "limit"), ("requests", "request")];
-            let order = if is_max { parts } else { [parts[1], parts[0]] };
-            for (index, (part, what)) in order.into_iter().enumerate() {
-                let Some(given) = amount(&container["resources"][part][name]) else {
-                    if index == 0 {
-                        complaints.push(format!(
-                            "{word} {name} usage per Container is {}.  No {what} is specified",
-                            limit.canonical()
-                        ));
-                        break;
-                    }
-                    continue;
-                };
-                let breaks = if is_max { given.nanos() > limit.nanos() } else { given.nanos() < limit.nanos() };
-                if breaks {
-                    complaints.push(format!(
-                        "{word} {name} usage per Container is {}, but {what} is {}",
-                        limit.canonical(),
-                        given.canonical()
-                    ));
-                    break;
-                }
-            }
-        }
-    }
-    complaints
 }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use http::Response;
 use serde_json::{Map, Value, json};
 use simulation::Resource;
-use wire::schema::{self, Message};
 
 use crate::body::Body;
 use crate::error::{ApiError, Cause};
@@ -18,7 +17,7 @@ use crate::registry::Info;
 use crate::request::{Call, options_invalid};
 use crate::server::object_answer;
 use crate::state::State;
-use crate::writes::{check_namespace, write_of};
+use crate::writes::{check_namespace, check_served, write_of};
 use crate::{typed, versions};
 
 /// PATCH with an apply configuration.
@@ -48,7 +47,6 @@ pub(crate) fn apply(
         return Err(ApiError::conflict(info, name, &why));
     }
     let live = old.as_deref().map_or_else(|| json!({"metadata": {}}), |old| versions::to_version(info, old));
-    let message = message_of(info);
     let owner = Owner {
         manager: how.manager.clone(),
         subresource,
@@ -57,7 +55,7 @@ pub(crate) fn apply(
         force: call.query.flag("force"),
     };
     let has_status = info.has("status");
-    let mut object = merged(message, &live, &config, &owner, has_status)?;
+    let mut object = merged(Node::of(info), &live, &config, &owner, has_status)?;
     // Nobody manages these, but a configuration may be meant for one object, or one version of it, alone.
     for key in ["uid", "resourceVersion"] {
         if let Some(pin) = config["metadata"].get(key) {
@@ -79,6 +77,7 @@ pub(crate) fn apply(
     let object = versions::to_stored(info, &stored, object);
     let (code, written) = match old {
         None => {
+            check_served(state, info)?;
             let managed = object::at(&object, &["metadata", "managedFields"]).clone();
             (201, state.create_applied(&stored, &namespace, object, managed, &how)?)
         }
@@ -131,28 +130,24 @@ fn untyped(info: &Info, config: &Value, name: &str, why: &str) -> ApiError {
 
 /// Items that share a key could be merged in two ways, so a configuration has each once.
 fn check_items(info: &Info, config: &Value, name: &str) -> Result<(), ApiError> {
-    match repeated(Node::of(message_of(info)), config, "") {
+    match repeated(Node::of(info), config, "") {
         Some(why) => Err(untyped(info, config, name, &why)),
         None => Ok(()),
     }
 }
 
-fn message_of(info: &Info) -> Option<&'static Message> {
-    schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom)
-}
-
 /// The first item whose key another one before it has, in the words of structured-merge-diff.
 fn repeated(node: Node<'_>, value: &Value, path: &str) -> Option<String> {
     match (node, value) {
-        (Node::Struct(_) | Node::Map | Node::Untyped, Value::Object(map)) => {
+        (_, Value::Object(map)) if node.has_members() => {
             map.iter().find_map(|(key, value)| repeated(node.child(key), value, &format!("{path}.{key}")))
         }
-        (Node::Items(..) | Node::Set, Value::Array(items)) => {
+        (Node::Items(..) | Node::CustomItems(..) | Node::Set, Value::Array(items)) => {
             let mut seen = HashSet::new();
             items.iter().find_map(|item| {
-                let (key, inner) = match node {
-                    Node::Items(keys, message) => (item_key(keys, item), Node::Struct(message)),
-                    _ => (format!("v:{item}"), Node::Leaf),
+                let (key, inner) = match node.keyed() {
+                    Some((keys, of_items)) => (item_key(keys, item), of_items),
+                    None => (format!("v:{item}"), Node::Leaf),
                 };
                 let step = step(&key);
                 if seen.insert(key) {
@@ -184,14 +179,7 @@ struct Owner {
     force: bool,
 }
 
-fn merged(
-    message: Option<&Message>,
-    live: &Value,
-    config: &Value,
-    owner: &Owner,
-    has_status: bool,
-) -> Result<Value, ApiError> {
-    let node = Node::of(message);
+fn merged(node: Node<'_>, live: &Value, config: &Value, owner: &Owner, has_status: bool) -> Result<Value, ApiError> {
     let part = managed_part(config, owner.subresource, has_status);
     let mut wanted = applied(node, &part);
     wanted.member = false;
@@ -264,7 +252,7 @@ pub(crate) fn laid_over(
         time: String::new(),
         force,
     };
-    merged(message_of(info), live, &config, &owner, info.has("status"))
+    merged(Node::of(info), live, &config, &owner, info.has("status"))
 }
 
 fn describe(entry: &Entry) -> String {
@@ -308,7 +296,7 @@ fn conflict(conflicts: &[(String, FieldSet)]) -> ApiError {
 /// `config` laid over `live`.
 fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
     match (node, live, config) {
-        (Node::Struct(_) | Node::Map | Node::Untyped, Value::Object(live), Value::Object(config)) => {
+        (_, Value::Object(live), Value::Object(config)) if node.has_members() => {
             let mut map: Map<String, Value> = live.clone();
             for (key, value) in config {
                 let merged = match live.get(key) {
@@ -319,12 +307,13 @@ fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
             }
             Value::Object(map)
         }
-        (Node::Items(keys, message), Value::Array(live), Value::Array(config)) => {
+        (Node::Items(..) | Node::CustomItems(..), Value::Array(live), Value::Array(config)) => {
+            let Some((keys, of_items)) = node.keyed() else { return Value::Array(config.clone()) };
             let mut items = live.clone();
             for item in config {
                 let id = item_key(keys, item);
                 match items.iter_mut().find(|have| item_key(keys, have) == id) {
-                    Some(have) => *have = merge(Node::Struct(message), have, item),
+                    Some(have) => *have = merge(of_items, have, item),
                     None => items.push(item.clone()),
                 }
             }
@@ -342,7 +331,7 @@ fn merge(node: Node<'_>, live: &Value, config: &Value) -> Value {
 /// Takes away what nobody wants any more.
 fn prune(node: Node<'_>, value: &mut Value, dropped: &FieldSet, wanted: &FieldSet) {
     match (node, value) {
-        (Node::Struct(_) | Node::Map | Node::Untyped, Value::Object(map)) => {
+        (_, Value::Object(map)) if node.has_members() => {
             for (path, gone) in &dropped.children {
                 let Some(key) = path.strip_prefix("f:") else { continue };
                 let still = wanted.children.get(path);
@@ -357,7 +346,8 @@ fn prune(node: Node<'_>, value: &mut Value, dropped: &FieldSet, wanted: &FieldSe
                 }
             }
         }
-        (Node::Items(keys, message), Value::Array(items)) => {
+        (Node::Items(..) | Node::CustomItems(..), Value::Array(items)) => {
+            let Some((keys, of_items)) = node.keyed() else { return };
             items.retain_mut(|item| {
                 let path = item_key(keys, item);
                 let Some(gone) = dropped.children.get(&path) else { return true };
@@ -365,7 +355,7 @@ fn prune(node: Node<'_>, value: &mut Value, dropped: &FieldSet, wanted: &FieldSe
                 if gone.member && still.is_none_or(FieldSet::is_empty) {
                     return false;
                 }
-                prune(Node::Struct(message), item, gone, still.unwrap_or(&FieldSet::default()));
+                prune(of_items, item, gone, still.unwrap_or(&FieldSet::default()));
                 true
             });
         }

@@ -1,6 +1,8 @@
 //! Who may do what: roles and bindings (RBAC), as the API server's own authoriser reads them. The cluster's administrators
 //! may do everything.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 use simulation::{Resource, World};
 
@@ -109,22 +111,9 @@ const fn rbac(plural: &'static str, kind: &'static str, namespaced: bool) -> Res
 }
 
 const ROLES: Resource = rbac("roles", "Role", true);
-const CLUSTER_ROLES: Resource = rbac("clusterroles", "ClusterRole", false);
+pub(crate) const CLUSTER_ROLES: Resource = rbac("clusterroles", "ClusterRole", false);
 const BINDINGS: Resource = rbac("rolebindings", "RoleBinding", true);
-const CLUSTER_BINDINGS: Resource = rbac("clusterrolebindings", "ClusterRoleBinding", false);
-
-/// What everybody who is known may do (`system:basic-user`, `system:discovery`, `system:public-info-viewer`).
-fn everybodys() -> Vec<Value> {
-    vec![
-        json!({"verbs": ["create"], "apiGroups": ["authorization.k8s.io"],
-               "resources": ["selfsubjectaccessreviews", "selfsubjectrulesreviews"]}),
-        json!({"verbs": ["create"], "apiGroups": ["authentication.k8s.io"], "resources": ["selfsubjectreviews"]}),
-        json!({"verbs": ["get"], "nonResourceURLs": ["/healthz", "/livez", "/readyz", "/version", "/version/"]}),
-        json!({"verbs": ["get"], "nonResourceURLs": [
-            "/api", "/api/*", "/apis", "/apis/*", "/healthz", "/livez", "/openapi", "/openapi/*", "/readyz", "/version",
-            "/version/"]}),
-    ]
-}
+pub(crate) const CLUSTER_BINDINGS: Resource = rbac("clusterrolebindings", "ClusterRoleBinding", false);
 
 /// A rule and what gives it.
 struct Given {
@@ -173,9 +162,6 @@ impl Identity {
 fn rules(state: &State, who: &Identity, namespace: &str) -> (Vec<Given>, Vec<String>) {
     let mut given: Vec<Given> = Vec::new();
     let mut missing = Vec::new();
-    if who.groups.iter().any(|group| group == "system:authenticated") {
-        given.extend(everybodys().into_iter().map(|rule| Given { rule, by: String::new() }));
-    }
     let mut bindings: Vec<_> = state.list(&CLUSTER_BINDINGS, None);
     if !namespace.is_empty() {
         bindings.extend(state.list(&BINDINGS, Some(namespace)));
@@ -186,11 +172,7 @@ fn rules(state: &State, who: &Identity, namespace: &str) -> (Vec<Given>, Vec<Str
         let Some(subject) = subjects.iter().find_map(|subject| who.is_subject(subject, space)) else { continue };
         let role = object::text(&binding, &["roleRef", "name"]);
         let kind = object::text(&binding, &["roleRef", "kind"]);
-        let found = match kind {
-            "Role" => state.get(&ROLES, space, role),
-            _ => state.get(&CLUSTER_ROLES, "", role),
-        };
-        let Some(found) = found else {
+        let Some(found) = role_of(state, kind, space, role) else {
             missing.push(format!("{}.rbac.authorization.k8s.io {role:?} not found", kind.to_lowercase()));
             continue;
         };
@@ -203,6 +185,19 @@ fn rules(state: &State, who: &Identity, namespace: &str) -> (Vec<Given>, Vec<Str
         given.extend(object::list(&found, &["rules"]).iter().map(|rule| Given { rule: rule.clone(), by: by.clone() }));
     }
     (given, missing)
+}
+
+/// The role that a binding refers to.
+pub(crate) fn role_of(state: &State, kind: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
+    match kind {
+        "Role" => state.get(&ROLES, namespace, name),
+        _ => state.get(&CLUSTER_ROLES, "", name),
+    }
+}
+
+/// The rules that an identity has in a namespace.
+pub(crate) fn rules_of(state: &State, who: &Identity, namespace: &str) -> Vec<Value> {
+    rules(state, who, namespace).0.into_iter().map(|given| given.rule).collect()
 }
 
 fn has(rule: &Value, key: &str, is: impl Fn(&str) -> bool) -> bool {
@@ -235,10 +230,7 @@ pub(crate) fn decide(state: &State, who: &Identity, asked: &Attributes) -> Decis
     }
     let (given, missing) = rules(state, who, &asked.namespace);
     match given.into_iter().find(|given| covers(&given.rule, asked)) {
-        Some(given) => {
-            let reason = if given.by.is_empty() { String::new() } else { format!("RBAC: allowed by {}", given.by) };
-            Decision { allowed: true, reason }
-        }
+        Some(given) => Decision { allowed: true, reason: format!("RBAC: allowed by {}", given.by) },
         None if missing.is_empty() => Decision { allowed: false, reason: String::new() },
         None => Decision { allowed: false, reason: format!("RBAC: {}", missing.join(", ")) },
     }

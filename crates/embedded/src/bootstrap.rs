@@ -1,10 +1,10 @@
-//! What a cluster has from its first moment: namespaces, priority classes, its own service.
-
-use std::sync::Arc;
+//! What a cluster has from its first moment: namespaces, priority classes, its own service, roles.
 
 use serde_json::{Value, json};
 use simulation::{Resource, World, resources};
 
+use crate::authorise::{CLUSTER_BINDINGS, CLUSTER_ROLES};
+use crate::random::Random;
 use crate::state::State;
 
 fn put(state: &mut State, resource: &Resource, object: Value) {
@@ -46,38 +46,73 @@ pub(crate) fn fill(state: &mut State) {
     roles(state);
 }
 
-/// The roles that people bind to.
-fn roles(state: &mut State) {
-    let Some(info) = state.registry.find("rbac.authorization.k8s.io", "v1", "clusterroles").map(Arc::clone) else {
-        return;
-    };
-    let read = json!(["get", "list", "watch"]);
-    let write = json!(["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]);
-    for (name, rules) in [
-        (
-            "cluster-admin",
-            json!([
-            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}, {"verbs": ["*"], "nonResourceURLs": ["*"]}]),
-        ),
-        (
-            "admin",
-            json!([{"verbs": write, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling", "rbac.authorization.k8s.io"], "resources": ["*"]}]),
-        ),
-        (
-            "edit",
-            json!([{"verbs": write, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"], "resources": ["*"]}]),
-        ),
-        (
-            "view",
-            json!([{"verbs": read, "apiGroups": ["", "apps", "batch", "networking.k8s.io", "policy", "autoscaling"], "resources": ["*"]}]),
-        ),
-    ] {
-        let resource = info.resource;
-        put(
-            state,
-            &resource,
-            json!({
-            "metadata": {"name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}, "rules": rules}),
-        );
+const READ: &str = "get list watch";
+const WRITE: &str = "create delete deletecollection patch update";
+
+/// Who has which of the roles from the beginning.
+const BINDINGS: [(&str, &[&str]); 6] = [
+    ("cluster-admin", &["system:masters"]),
+    ("system:basic-user", &["system:authenticated"]),
+    ("system:discovery", &["system:authenticated"]),
+    ("system:monitoring", &["system:monitoring"]),
+    ("system:public-info-viewer", &["system:authenticated", "system:unauthenticated"]),
+    ("system:service-account-issuer-discovery", &["system:serviceaccounts"]),
+];
+
+/// The rules of each role.
+fn rules() -> Vec<(&'static str, Vec<Value>)> {
+    let mut roles: Vec<(&str, Vec<Value>)> = Vec::new();
+    for line in include_str!("roles.txt").lines().filter(|line| !line.starts_with('#')) {
+        if let Some((role, other)) = line.strip_prefix('+').and_then(|line| line.split_once(' ')) {
+            let inner = roles.iter().find(|(name, _)| *name == other).map(|(_, rules)| rules.clone());
+            if let (Some(inner), Some((_, rules))) = (inner, roles.iter_mut().find(|(name, _)| *name == role)) {
+                rules.extend(inner);
+            }
+            continue;
+        }
+        let parts: Vec<&str> = line.split(" | ").collect();
+        let [role, verbs, group, things] = parts[..] else { continue };
+        let words = |text: &str| -> Value { text.split(' ').collect() };
+        let verbs = match verbs {
+            "read" => words(READ),
+            "write" => words(WRITE),
+            "all" => words("create delete deletecollection get list patch update watch"),
+            verbs => words(verbs),
+        };
+        let rule = match group {
+            "-" => json!({"verbs": verbs, "nonResourceURLs": words(things)}),
+            "core" => json!({"verbs": verbs, "apiGroups": [""], "resources": words(things)}),
+            group => json!({"verbs": verbs, "apiGroups": [group], "resources": words(things)}),
+        };
+        match roles.iter_mut().find(|(name, _)| *name == role) {
+            Some((_, rules)) => rules.push(rule),
+            None => roles.push((role, vec![rule])),
+        }
     }
+    roles
+}
+
+/// The seed of the roles' own uids: far from what clusters are given.
+const ROLES: u64 = 0x726f_6c65_7320_6f66;
+
+/// The roles that every cluster has, and who has them.
+fn roles(state: &mut State) {
+    let metadata = |name: &str| {
+        json!({
+            "name": name, "labels": {"kubernetes.io/bootstrapping": "rbac-defaults"},
+            "annotations": {"rbac.authorization.kubernetes.io/autoupdate": "true"},
+        })
+    };
+    // They draw from a stream of their own, so that what comes later does not depend on how many there are.
+    let own = std::mem::replace(&mut state.random, Random::new(ROLES));
+    for (name, rules) in rules() {
+        put(state, &CLUSTER_ROLES, json!({"metadata": metadata(name), "rules": rules}));
+    }
+    for (name, groups) in BINDINGS {
+        let subject = |group: &&str| json!({"kind": "Group", "apiGroup": CLUSTER_ROLES.group, "name": group});
+        let role = json!({"apiGroup": CLUSTER_ROLES.group, "kind": "ClusterRole", "name": name});
+        let subjects: Vec<Value> = groups.iter().map(subject).collect();
+        put(state, &CLUSTER_BINDINGS, json!({"metadata": metadata(name), "roleRef": role, "subjects": subjects}));
+    }
+    state.random = own;
 }

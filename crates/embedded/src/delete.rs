@@ -58,6 +58,9 @@ impl State {
         if info.resource.plural == "namespaces" {
             return self.delete_namespace(info, &old, how);
         }
+        if info.resource == crate::custom::DEFINITIONS && !object::is_deleting(&old) {
+            return Ok(self.delete_definition(info, &old, how));
+        }
         let mut new = (*old).clone();
         add_propagation(&mut new, how);
         let held = !object::list(&new, &["metadata", "finalizers"]).is_empty();

@@ -151,6 +151,16 @@ fn subresource_kind(info: &Info, subresource: &str) -> (&'static str, Vec<&'stat
     }
 }
 
+/// Where the kind of a subresource comes from, when not from the resource's own group.
+fn foreign(subresource: &str) -> Option<(&'static str, &'static str)> {
+    match subresource {
+        "scale" => Some(("autoscaling", "v1")),
+        "eviction" => Some(("policy", "v1")),
+        "token" => Some(("authentication.k8s.io", "v1")),
+        _ => None,
+    }
+}
+
 fn resources(registry: &Registry, group: &str, version: &str) -> Value {
     let mut list = Vec::new();
     let rows = registry.iter().filter(|i| i.resource.group == group && i.resource.version == version);
@@ -176,13 +186,7 @@ fn resources(registry: &Registry, group: &str, version: &str) -> Value {
                 "name": format!("{}/{subresource}", resource.plural), "singularName": "",
                 "namespaced": resource.namespaced, "kind": kind, "verbs": verbs,
             });
-            let foreign = match *subresource {
-                "scale" => Some(("autoscaling", "v1")),
-                "eviction" => Some(("policy", "v1")),
-                "token" => Some(("authentication.k8s.io", "v1")),
-                _ => None,
-            };
-            if let Some((group, version)) = foreign {
+            if let Some((group, version)) = foreign(subresource) {
                 row["group"] = json!(group);
                 row["version"] = json!(version);
             }
@@ -271,7 +275,12 @@ fn aggregated_version(registry: &Registry, group: &str, version: &str) -> Value 
                     .iter()
                     .map(|name| {
                         let (of, verbs) = subresource_kind(info, name);
-                        json!({"subresource": name, "responseKind": kind(of, info.custom), "verbs": verbs})
+                        let mut of = kind(of, info.custom);
+                        if let Some((group, version)) = foreign(name) {
+                            of["group"] = json!(group);
+                            of["version"] = json!(version);
+                        }
+                        json!({"subresource": name, "responseKind": of, "verbs": verbs})
                     })
                     .collect();
                 row["subresources"] = json!(parts);

@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 use wire::schema::{self, Field, Merge, Message, Shape, Type};
 
+use crate::custom::{ListType, Schema};
+use crate::registry::Info;
+
 /// How a part of an object is made up.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Node<'a> {
@@ -14,14 +17,48 @@ pub(crate) enum Node<'a> {
     Map,
     Items(&'a [&'static str], &'a Message),
     Set,
-    /// Custom resources: objects by key, lists as a whole.
+    /// A part of a custom resource.
+    Custom(&'a Schema),
+    /// A list with keys in a custom resource.
+    CustomItems(&'a [&'static str], &'a Schema),
+    /// What no schema tells of: objects by key, lists as a whole.
     Untyped,
     Leaf,
 }
 
 impl<'a> Node<'a> {
-    pub(crate) fn of(message: Option<&'a Message>) -> Self {
-        message.map_or(Node::Untyped, Node::Struct)
+    /// The objects of a resource.
+    pub(crate) fn of(info: &'a Info) -> Self {
+        match &info.definition {
+            Some(definition) => Node::Custom(&definition.schema),
+            None => {
+                let message = schema::of_kind(&info.resource.api_version(), info.resource.kind);
+                message.map_or(Node::Untyped, Node::Struct)
+            }
+        }
+    }
+
+    fn custom(schema: &'a Schema) -> Self {
+        match (schema.kind.as_str(), schema.list_type) {
+            ("array", ListType::Set) => Node::Set,
+            ("array", ListType::Map) => match &schema.items {
+                Some(items) => Node::CustomItems(&schema.list_keys, items),
+                None => Node::Leaf,
+            },
+            ("object", _) if schema.atomic_map => Node::Leaf,
+            ("object", _) => Node::Custom(schema),
+            ("", _) if schema.preserve => Node::Untyped,
+            _ => Node::Leaf,
+        }
+    }
+
+    /// The keys of a list that has some, and what its items are.
+    pub(crate) fn keyed(self) -> Option<(&'a [&'static str], Node<'a>)> {
+        match self {
+            Node::Items(keys, message) => Some((keys, Node::Struct(message))),
+            Node::CustomItems(keys, schema) => Some((keys, Node::Custom(schema))),
+            _ => None,
+        }
     }
 
     pub(crate) fn field(field: &'a Field) -> Self {
@@ -53,13 +90,22 @@ impl<'a> Node<'a> {
     pub(crate) fn child(self, key: &str) -> Node<'a> {
         match self {
             Node::Struct(message) => message.field(key).map_or(Node::Untyped, Node::field),
+            Node::Custom(schema) if schema.is_resource() && key == "metadata" => {
+                schema::message("ObjectMeta").map_or(Node::Untyped, Node::Struct)
+            }
+            Node::Custom(schema) => schema.member(key).map_or(Node::Untyped, Node::custom),
             Node::Untyped => Node::Untyped,
             _ => Node::Leaf,
         }
     }
 
+    /// Made of members that have owners of their own.
+    pub(crate) fn has_members(self) -> bool {
+        matches!(self, Node::Struct(_) | Node::Map | Node::Custom(_) | Node::Untyped)
+    }
+
     fn is_object(self, value: &Value) -> bool {
-        value.is_object() && matches!(self, Node::Struct(_) | Node::Map | Node::Untyped)
+        value.is_object() && self.has_members()
     }
 }
 
@@ -240,9 +286,9 @@ fn everything(node: Node<'_>, value: &Value, inner_members: bool) -> FieldSet {
                 set.children.insert(format!("f:{key}"), owned);
             }
         }
-        (Node::Items(keys, message), Value::Array(items)) => {
-            for item in items {
-                let mut owned = everything(Node::Struct(message), item, inner_members);
+        (Node::Items(..) | Node::CustomItems(..), Value::Array(items)) => {
+            for (item, (keys, node)) in items.iter().filter_map(|item| Some((item, node.keyed()?))) {
+                let mut owned = everything(node, item, inner_members);
                 owned.member = true;
                 set.children.insert(item_key(keys, item), owned);
             }
@@ -307,15 +353,16 @@ impl Difference {
                     self.at(node.child(key), format!("f:{key}"), before.get(key), after.get(key));
                 }
             }
-            (Node::Items(names, message), _, _) if is_list(old) && is_list(new) => {
+            (Node::Items(..) | Node::CustomItems(..), _, _) if is_list(old) && is_list(new) => {
+                let Some((names, item)) = node.keyed() else { return };
                 let before: BTreeMap<String, &Value> = items(old).map(|v| (item_key(names, v), v)).collect();
                 let mut after: BTreeMap<String, &Value> = items(new).map(|v| (item_key(names, v), v)).collect();
                 for (path, value) in before {
                     let now = after.remove(&path);
-                    self.at(Node::Struct(message), path, Some(value), now);
+                    self.at(item, path, Some(value), now);
                 }
                 for (path, value) in after {
-                    self.at(Node::Struct(message), path, None, Some(value));
+                    self.at(item, path, None, Some(value));
                 }
             }
             (Node::Set, _, _) if is_list(old) && is_list(new) => {

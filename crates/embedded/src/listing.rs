@@ -164,6 +164,9 @@ pub(crate) fn list(state: &State, info: &Arc<Info>, call: &Call) -> Result<Respo
     // How many more there are is told where nothing is selected; else it is enough that there are.
     let rest = if selection.has_selector() { usize::from(matching.next().is_some()) } else { matching.count() };
     let mut metadata = json!({"resourceVersion": revision.to_string()});
+    if info.custom {
+        metadata["continue"] = json!("");
+    }
     if rest > 0
         && let Some(last) = items.last()
     {

@@ -145,7 +145,6 @@ pub(crate) struct Writer<'a> {
 /// Notes in `new` what `writer` has changed against `old`. Entries that it does not touch stay as they are, unread: most writes
 /// touch one of several.
 pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &Writer<'_>) {
-    let message = schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
     let has_status = info.has("status");
     let blank_object;
     let before = match old {
@@ -156,7 +155,7 @@ pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &
         }
     };
     let counts = |path: &[&str]| is_managed(path, writer.subresource, has_status);
-    let difference = Difference::of_objects(Node::of(message), before, new, counts);
+    let difference = Difference::of_objects(Node::of(info), before, new, counts);
     let mut own = Entry {
         manager: writer.manager.to_owned(),
         operation: "Update",

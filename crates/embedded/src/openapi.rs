@@ -74,17 +74,24 @@ fn document(registry: &Registry, group: &str, version: &str) -> Value {
         paths.insert(collection, json!({"post": operation(info, "post", &["application/json"])}));
         let message = schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
         let name = schema_name(info);
-        match message {
-            Some(message) => {
+        match (&info.definition, message) {
+            (Some(definition), _) => {
+                if let Some(metadata) = schema::message("ObjectMeta") {
+                    add_message(metadata, &mut schemas);
+                }
+                schemas.insert(name, custom_schema(info, &definition.text));
+            }
+            (None, Some(message)) => {
                 add_message(message, &mut schemas);
                 let mut schema = json!({"allOf": [{"$ref": reference(message)}], "type": "object"});
                 if let Some(own) = schemas.get(message.name) {
                     schema = own.clone();
                 }
+                add_type(&mut schema);
                 schema["x-kubernetes-group-version-kind"] = kinds(info);
                 schemas.insert(name, schema);
             }
-            None => {
+            (None, None) => {
                 let schema = json!({
                     "type": "object", "x-kubernetes-group-version-kind": kinds(info),
                     "x-kubernetes-preserve-unknown-fields": true,
@@ -103,7 +110,34 @@ fn kinds(info: &Info) -> Value {
     json!([{"group": info.resource.group, "version": info.resource.version, "kind": info.resource.kind}])
 }
 
+/// What whole objects have besides the members of their message.
+fn add_type(schema: &mut Value) {
+    let properties = crate::object::child(schema, "properties");
+    for key in ["apiVersion", "kind"] {
+        properties.entry(key).or_insert_with(|| json!({"type": "string"}));
+    }
+}
+
+/// The schema of a custom resource as its definition writes it, with what every resource has.
+fn custom_schema(info: &Info, text: &Value) -> Value {
+    let mut schema = if text.is_object() { text.clone() } else { json!({"type": "object"}) };
+    add_type(&mut schema);
+    let properties = crate::object::child(&mut schema, "properties");
+    if let Some(message) = schema::message("ObjectMeta") {
+        properties.insert(
+            "metadata".into(),
+            json!({"allOf": [{"$ref": reference(message)}], "description": "Standard object's metadata."}),
+        );
+    }
+    schema["x-kubernetes-group-version-kind"] = kinds(info);
+    schema
+}
+
 fn schema_name(info: &Info) -> String {
+    if info.custom {
+        let parts: Vec<&str> = info.resource.group.rsplit('.').collect();
+        return format!("{}.{}.{}", parts.join("."), info.resource.version, info.resource.kind);
+    }
     let group = if info.resource.group.is_empty() { "core" } else { info.resource.group };
     format!("io.k8s.{group}.{}.{}", info.resource.version, info.resource.kind)
 }
@@ -158,10 +192,10 @@ fn add_message(message: &'static Message, schemas: &mut Map<String, Value>) {
         }
         properties.insert(field.name.to_owned(), property(field));
     }
-    for key in ["apiVersion", "kind"] {
-        properties.entry(key).or_insert_with(|| json!({"type": "string"}));
-    }
     let mut schema = json!({"type": "object", "properties": properties});
+    if message.typed {
+        add_type(&mut schema);
+    }
     if message.atomic {
         schema["x-kubernetes-map-type"] = json!("atomic");
     }

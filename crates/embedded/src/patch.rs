@@ -23,6 +23,10 @@ pub(crate) fn kind(content_type: &str, custom: bool) -> Result<Kind, ApiError> {
         "application/merge-patch+json" => Ok(Kind::Merge),
         "application/strategic-merge-patch+json" if !custom => Ok(Kind::Strategic),
         "application/apply-patch+yaml" | "application/apply-patch+cbor" => Ok(Kind::Apply),
+        "application/strategic-merge-patch+json" => {
+            let why = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml";
+            Err(ApiError::new(415, "UnsupportedMediaType", why))
+        }
         _ => Err(ApiError::new(415, "UnsupportedMediaType", "415: Unsupported Media Type").with_details(json!({}))),
     }
 }

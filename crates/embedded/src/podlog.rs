@@ -143,9 +143,9 @@ fn container_of(pod: &Value, name: &str, asked: &str) -> Result<String, ApiError
         };
     }
     let mut main = names(pod, "containers");
-    match (main.next(), main.next(), all.len()) {
-        (Some(only), None, 1) => Ok(only.to_owned()),
-        (Some(first), None, _) if all.len() == 1 => Ok(first.to_owned()),
+    match (main.next(), main.next()) {
+        // Those that run before it are not in question.
+        (Some(only), None) => Ok(only.to_owned()),
         _ => {
             let default = object::at(pod, &["metadata", "annotations", "kubectl.kubernetes.io/default-container"]);
             match default.as_str().filter(|name| all.contains(name)) {

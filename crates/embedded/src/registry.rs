@@ -30,6 +30,8 @@ pub(crate) struct Info {
     pub(crate) storage: Storage,
     /// From a custom resource definition.
     pub(crate) custom: bool,
+    /// What the definition says of this version.
+    pub(crate) definition: Option<Arc<crate::custom::Version>>,
 }
 
 impl Info {
@@ -43,12 +45,13 @@ impl Info {
     }
 
     pub(crate) fn list_kind(&self) -> String {
-        format!("{}List", self.resource.kind)
+        self.definition.as_ref().map_or_else(|| format!("{}List", self.resource.kind), |one| one.list_kind.clone())
     }
 
     pub(crate) fn verbs(&self) -> &'static [&'static str] {
         match (self.storage, self.resource.plural) {
             (Storage::Virtual, _) => &["create"],
+            _ if self.custom => &["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"],
             (_, "namespaces") => &["create", "delete", "get", "list", "patch", "update", "watch"],
             _ => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
         }
@@ -99,6 +102,7 @@ fn parse(line: &'static str) -> Option<Info> {
             _ => Storage::Virtual,
         },
         custom: false,
+        definition: None,
     })
 }
 
@@ -133,6 +137,10 @@ impl Registry {
                 i.resource.plural == info.resource.plural && i.resource.group == group && i.storage == Storage::Stored
             })
             .map_or_else(|| Arc::clone(info), Arc::clone)
+    }
+
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.iter().any(|info| info.resource.group == group)
     }
 
     /// The aggregated discovery document of `/api` or `/apis` in this form: every client asks for it, and hashing it is dear.

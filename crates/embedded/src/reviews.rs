@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::authorise::{self, Attributes};
 use crate::body::Body;
 use crate::error::ApiError;
+use crate::managed::{Writer, track};
 use crate::registry::Info;
 use crate::request::Call;
 use crate::respond::{self, Answer};
@@ -38,6 +39,7 @@ pub(crate) fn answer(state: &mut State, info: &Arc<Info>, call: &Call) -> Result
         }
         "selfsubjectrulesreviews" => {
             let namespace = object::text(&review, &["spec", "namespace"]).to_owned();
+            review["spec"] = json!({});
             review["status"] = authorise::listed(state, &call.identity, &namespace);
         }
         "tokenreviews" => {
@@ -46,7 +48,11 @@ pub(crate) fn answer(state: &mut State, info: &Arc<Info>, call: &Call) -> Result
                 None => json!({"user": {}, "error": "invalid bearer token"}),
             };
         }
-        plural => access(state, call, plural, &mut review)?,
+        plural => {
+            let manager = call.manager();
+            track(info, None, &mut review, &Writer { manager: &manager, subresource: "", now: state.now() });
+            access(state, call, plural, &mut review)?;
+        }
     }
     let mut answer = Answer::new(201, review);
     answer.warnings = warnings;

@@ -60,7 +60,7 @@ fn attempt(
                 path: Some(parts.uri.path().to_owned()),
                 ..Attributes::default()
             };
-            if let Err(error) = authorise::check(&state, &identity, &asked).or_else(|error| public(parts, error)) {
+            if let Err(error) = authorise::check(&state, &identity, &asked) {
                 return Ok(respond::failure(&error));
             }
             return Ok(discovery::answer(&state, parts, &segments));
@@ -94,12 +94,6 @@ fn attempt(
     drop(state);
     shared.notify.notify_one();
     if wanted.is_empty() { Ok(response) } else { Err(wanted) }
-}
-
-/// Some paths are for everybody: probes, and clients that look for the version.
-fn public(parts: &Parts, error: ApiError) -> Result<(), ApiError> {
-    let path = parts.uri.path().trim_end_matches('/');
-    if ["/version", "/healthz", "/livez", "/readyz"].contains(&path) { Ok(()) } else { Err(error) }
 }
 
 /// Who is meant: whoever asks, or whom they may speak for.
@@ -154,6 +148,10 @@ fn attributes(call: &Call) -> Attributes {
 fn dispatch(shared: &Arc<Shared>, state: &mut State, call: &Call) -> Result<Response<Body>, ApiError> {
     let target = &call.target;
     authorise::check(state, &call.identity, &attributes(call))?;
+    if !state.registry.has_group(&target.group) {
+        // Nobody answers for the group: not the API server's machinery, but what stands before it.
+        return Ok(respond::text(404, "404 page not found\n"));
+    }
     if !is_served(&state.registry, target) {
         return Err(ApiError::unknown_path());
     }

@@ -170,6 +170,7 @@ impl State {
         let (namespace, name) = (object::namespace(&value).to_owned(), object::name(&value).to_owned());
         let resource = info.resource;
         let old = self.store.commit(&resource, &namespace, &name, event, Arc::clone(&value));
+        let before = old.clone();
         self.watchers.wake(&resource);
         if resource == simulation::resources::PODS {
             // A followed log ends with its container; the logs themselves with the pod.
@@ -183,6 +184,9 @@ impl State {
             (_, None) => Change::Added(resource, Arc::clone(&value)),
             (_, Some(old)) => Change::Modified(resource, old, Arc::clone(&value)),
         });
+        if resource == crate::custom::DEFINITIONS {
+            crate::custom::changed(self, event, before.as_deref(), &value);
+        }
         value
     }
 

@@ -8,6 +8,7 @@ use simulation::resources;
 
 use crate::body::Body;
 use crate::cluster::Shared;
+use crate::custom::Scale;
 use crate::delete::check_preconditions;
 use crate::error::{ApiError, Cause};
 use crate::object;
@@ -70,11 +71,48 @@ fn get(state: &State, info: &Arc<Info>, call: &Call, name: &str) -> Result1 {
     Ok(object_answer(state, info, call, 200, &object, Vec::new()))
 }
 
-fn scale_of(object: &Value) -> Value {
+/// The scale of a custom resource, where its definition says that it stands.
+fn custom_scale(scale: &Scale, object: &Value) -> Result<Value, ApiError> {
+    let at = |names: &[String]| names.iter().try_fold(object, |value, name| value.get(name)).cloned();
+    let Some(replicas) = at(&scale.replicas) else {
+        let path = format!(".{}", scale.replicas.join("."));
+        let why = format!("Internal error occurred: the spec replicas field {path:?} does not exist");
+        return Err(ApiError::new(500, "InternalError", why));
+    };
+    let mut shown = plain_scale(object);
+    if replicas != 0 {
+        shown["spec"]["replicas"] = replicas;
+    }
+    shown["status"]["replicas"] = at(&scale.status_replicas).unwrap_or(json!(0));
+    if let Some(selector) = scale.selector.as_deref().and_then(at).filter(|text| text != "") {
+        shown["status"]["selector"] = selector;
+    }
+    Ok(shown)
+}
+
+/// A scale that says nothing yet.
+fn plain_scale(object: &Value) -> Value {
     let mut metadata = json!({});
     for key in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
-        metadata[key] = object["metadata"][key].clone();
+        if let Some(value) = object["metadata"].get(key) {
+            metadata[key] = value.clone();
+        }
     }
+    json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata, "spec": {}, "status": {}})
+}
+
+fn scale_of(info: &Info, object: &Value) -> Result<Value, ApiError> {
+    match &info.definition {
+        Some(definition) => {
+            let scale = definition.scale.as_ref().ok_or_else(ApiError::unknown_path)?;
+            custom_scale(scale, object)
+        }
+        None => Ok(built_in_scale(object)),
+    }
+}
+
+fn built_in_scale(object: &Value) -> Value {
+    let mut shown = plain_scale(object);
     let selector = match object::at(object, &["spec", "selector"]) {
         Value::Object(map) if map.contains_key("matchLabels") || map.contains_key("matchExpressions") => {
             crate::table::selector_text(&object["spec"]["selector"])
@@ -87,15 +125,16 @@ fn scale_of(object: &Value) -> Value {
     if !selector.is_empty() {
         status["selector"] = json!(selector);
     }
-    json!({
-        "kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": metadata,
-        "spec": if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) }, "status": status,
-    })
+    if replicas != 0 {
+        shown["spec"]["replicas"] = json!(replicas);
+    }
+    shown["status"] = status;
+    shown
 }
 
 fn scale(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Result1 {
     let object = find(state, info, call, name)?;
-    let current = scale_of(&object);
+    let current = scale_of(info, &object)?;
     let wanted = match call.method {
         Method::GET => return Ok(respond::document(Answer::new(200, current), call.accept.yaml)),
         Method::PUT => wire::decode(&call.content_type, &call.body)
@@ -123,10 +162,23 @@ fn scale(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Result
     } else {
         metadata.insert("resourceVersion".into(), json!(version));
     }
-    object::child(&mut new, "spec").insert("replicas".into(), json!(replicas));
+    match info.definition.as_ref().and_then(|definition| definition.scale.as_ref()) {
+        Some(scale) => {
+            let slot = scale.replicas.iter().fold(&mut new, |value, name| {
+                // Makes an object of what is none, as a path into it asks.
+                object::child(value, name);
+                &mut value[name]
+            });
+            *slot = json!(replicas);
+        }
+        None => {
+            object::child(&mut new, "spec").insert("replicas".into(), json!(replicas));
+        }
+    }
     let how = write_of(call, "UpdateOptions", "scale")?;
-    let written = state.replace_object(info, new, &how)?;
-    Ok(respond::document(Answer::new(200, scale_of(&written)), call.accept.yaml))
+    let stored = state.registry.stored(info);
+    let written = state.replace_object(&stored, new, &how)?;
+    Ok(respond::document(Answer::new(200, scale_of(info, &written)?), call.accept.yaml))
 }
 
 fn body_of(call: &Call) -> Result<Value, ApiError> {

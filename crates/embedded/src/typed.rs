@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 use wire::canonical::canonical;
-use wire::schema;
+use wire::schema::{self, Message, Shape, Type};
 
 use crate::error::ApiError;
 use crate::registry::Info;
@@ -44,8 +44,12 @@ pub(crate) fn status_of_controller(info: &Info, mut object: Value) -> Result<Val
 pub(crate) fn convert(info: &Info, object: Value, unknown: &mut Vec<String>) -> Result<Value, ApiError> {
     let api_version = info.resource.api_version();
     let kind = info.resource.kind;
-    let Some(message) = schema::of_kind(&api_version, kind).filter(|_| !info.custom) else { return Ok(object) };
-    canonical(message, object, unknown).map_err(|misfit| {
+    let typed = match (&info.definition, schema::of_kind(&api_version, kind).filter(|_| !info.custom)) {
+        (Some(definition), _) => definition.shaped(object, unknown),
+        (None, Some(message)) => canonical(message, object, unknown),
+        (None, None) => return Ok(object),
+    };
+    typed.map_err(|misfit| {
         ApiError::bad_request(format!(
             "{kind} in version {:?} cannot be handled as a {kind}: {misfit}",
             info.resource.version
@@ -125,6 +129,35 @@ fn with_type(info: &Info, mut object: Value) -> Result<Value, ApiError> {
     map.insert("apiVersion".into(), json!(expected));
     map.insert("kind".into(), json!(kind));
     Ok(object)
+}
+
+/// An object as Go writes it after a merge: what the patch has touched in the order of its names, all else in the order in
+/// which its type lists its members.
+pub(crate) fn as_written(message: Option<&Message>, value: &Value, touched: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut members: Vec<(&String, &Value)> = map.iter().collect();
+            if !touched.is_object() {
+                let number =
+                    |name: &str| message.and_then(|message| message.field(name)).map_or(0, |field| field.number);
+                members.sort_by_key(|(name, _)| number(name));
+            }
+            let member = |(name, inner): (&String, &Value)| {
+                let field = message.and_then(|message| message.field(name));
+                let of_member = field.and_then(|field| match field.ty {
+                    Type::Message(name) if field.shape != Shape::Map => schema::message(name),
+                    _ => None,
+                });
+                format!("{}:{}", Value::from(name.as_str()), as_written(of_member, inner, &touched[name]))
+            };
+            format!("{{{}}}", members.into_iter().map(member).collect::<Vec<_>>().join(","))
+        }
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(|item| as_written(message, item, &Value::Null)).collect();
+            format!("[{}]", items.join(","))
+        }
+        other => other.to_string(),
+    }
 }
 
 /// A parser's error as Go words it.

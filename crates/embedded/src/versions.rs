@@ -23,7 +23,8 @@ const EVENT_NAMES: [(&str, &str); 6] = [
 
 /// The stored object as `info` shows it.
 pub(crate) fn to_version(info: &Info, stored: &Value) -> Value {
-    if !matches!(info.storage, Storage::AliasOf(_)) {
+    // What was written when another version was stored shows as this one too.
+    if !matches!(info.storage, Storage::AliasOf(_)) && !info.custom {
         return stored.clone();
     }
     let mut object = stored.clone();

@@ -200,8 +200,16 @@ impl Watch {
                 }
                 _ => continue,
             };
-            let line =
-                if event == entry.event && plain { entry.line() } else { self.line(state, event, &entry.object) };
+            let line = match &entry.old {
+                _ if event == entry.event && plain => entry.line(),
+                // What has left the selection is shown as it was last in it, with the version of the change.
+                Some(old) if event == Event::Deleted && entry.event == Event::Modified => {
+                    let mut last = (**old).clone();
+                    last["metadata"]["resourceVersion"] = json!(entry.revision.to_string());
+                    self.line(state, event, &last)
+                }
+                _ => self.line(state, event, &entry.object),
+            };
             self.ready.push_back(line);
         }
     }

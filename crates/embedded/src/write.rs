@@ -335,7 +335,9 @@ fn bump_generation(info: &Info, old: &Value, new: &mut Value, how: &Write) {
     if !has_generation(info) || how.subresource == "status" {
         return;
     }
-    let differs = |key: &str| key != "metadata" && key != "status" && old.get(key) != new.get(key);
+    // Without a path of its own a status is a part of the object like any other.
+    let whole = info.custom && !info.has("status");
+    let differs = |key: &str| key != "metadata" && (whole || key != "status") && old.get(key) != new.get(key);
     let keys =
         old.as_object().into_iter().flat_map(|o| o.keys()).chain(new.as_object().into_iter().flat_map(|o| o.keys()));
     let spec_differs = keys.into_iter().any(|key| differs(key));

@@ -84,13 +84,22 @@ pub(crate) fn create(state: &mut State, info: &Arc<Info>, call: &Call) -> Result
     let stored = state.registry.stored(info);
     let object = versions::to_stored(info, &stored, object);
     let namespace = call.target.namespace.clone().unwrap_or_default();
-    let created = if info.resource.plural == "customresourcedefinitions" {
-        state.create_definition(info, object, &how)?
-    } else {
-        state.create_object(&stored, &namespace, object, &how)?
-    };
+    check_served(state, info)?;
+    let created = state.create_object(&stored, &namespace, object, &how)?;
     warnings.extend(state.take_warnings());
     Ok(object_answer(state, info, call, 201, &created, warnings))
+}
+
+/// Nothing new comes where the definition is on its way out.
+pub(crate) fn check_served(state: &mut State, info: &Info) -> Result<(), ApiError> {
+    if state.is_terminating(info) {
+        let why = "create not allowed while custom resource definition is terminating";
+        return Err(ApiError::new(405, "MethodNotAllowed", why).with_details(json!({})));
+    }
+    if let Some(warning) = info.definition.as_ref().and_then(|definition| definition.warning.clone()) {
+        state.warn(warning);
+    }
+    Ok(())
 }
 
 fn annotations_without_effect(info: &Info, object: &Value) -> Vec<String> {
@@ -164,8 +173,10 @@ pub(crate) fn patch(
         return Err(ApiError::not_found(info, name));
     };
     let base = versions::to_version(info, &old);
+    // A JSON patch is read into no tree of members: the object that it makes is written as a whole.
+    let touched = if kind == Kind::Merge { parsed.value.clone() } else { Value::Null };
     let patched = patch::apply(kind, info, &base, parsed.value)?;
-    let (mut object, mut warnings) = retyped(info, call, patched, parsed.duplicates, validation)?;
+    let (mut object, mut warnings) = retyped(info, call, patched, (parsed.duplicates, &touched), validation)?;
     check_patched(info, name, &object)?;
     check_namespace(info, call, &mut object)?;
     let object = versions::to_stored(info, &stored, object);
@@ -179,16 +190,17 @@ fn retyped(
     info: &Info,
     call: &Call,
     patched: Value,
-    duplicates: Vec<String>,
+    (duplicates, touched): (Vec<String>, &Value),
     validation: typed::Validation,
 ) -> Result<(Value, Vec<String>), ApiError> {
-    let shown = patched.clone();
+    let message = wire::schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
+    let shown = typed::as_written(message, &patched, touched);
     typed::of_request(info, patched, duplicates, validation, &call.body).map_err(|error| {
         let message = error
             .message
             .rsplit_once("cannot be handled as a ")
             .map_or(error.message.as_str(), |(_, rest)| rest.split_once(": ").map_or(rest, |(_, why)| why));
-        let cause = Cause::invalid("patch", &Value::String(shown.to_string()), message);
+        let cause = Cause::invalid("patch", &Value::String(shown), message);
         let field = cause.field.clone();
         ApiError::new(422, "Invalid", format!(" \"\" is invalid: {field}: {}", cause.message)).with_details(json!({
             "causes": [{"reason": cause.reason, "message": cause.message, "field": field}],
@@ -280,12 +292,10 @@ pub(crate) fn delete(state: &mut State, info: &Arc<Info>, call: &Call, name: &st
             old: Some(&old),
             dry_run: how.dry_run,
         };
+        crate::policies::check(state, &attempt, None)?;
         webhooks::validate(state, &attempt, None)?;
     }
     let deleted = state.delete_object(&stored, &namespace, name, &how)?;
-    if stored.resource.plural == "customresourcedefinitions" && !how.dry_run {
-        state.retire_definition(deleted.object());
-    }
     match &deleted {
         Deleted::Gone(object) if !answers_object(info) => {
             let mut details = Map::new();
@@ -328,37 +338,4 @@ pub(crate) fn delete_collection(state: &mut State, info: &Arc<Info>, call: &Call
     let items: Vec<&Value> = selected.iter().map(|object| &**object).collect();
     let body = respond::list(state, info, &items, metadata, &call.accept, "");
     Ok(respond::document(Answer::new(200, body), call.accept.yaml))
-}
-
-impl State {
-    fn create_definition(&mut self, info: &Arc<Info>, object: Value, how: &Write) -> Result<Arc<Value>, ApiError> {
-        let created = self.create_object(info, "", object, how)?;
-        if how.dry_run {
-            return Ok(created);
-        }
-        let mut established = (*created).clone();
-        let now = self.now();
-        crate::machinery::establish(&mut self.registry, &mut established, now);
-        self.commit(info, crate::store::Event::Modified, established);
-        Ok(created)
-    }
-
-    fn retire_definition(&mut self, definition: &Value) {
-        let group = object::text(definition, &["spec", "group"]).to_owned();
-        let plural = object::text(definition, &["spec", "names", "plural"]).to_owned();
-        let rows: Vec<Arc<Info>> = self
-            .registry
-            .iter()
-            .filter(|row| row.custom && row.resource.group == group && row.resource.plural == plural)
-            .cloned()
-            .collect();
-        for row in rows.iter().filter(|row| row.storage == crate::registry::Storage::Stored) {
-            for object in self.store.list(&row.resource, None) {
-                let namespace = object::namespace(&object).to_owned();
-                // An object that a finalizer holds stays in the store, out of reach, until it is let go.
-                let _ = self.delete_object(row, &namespace, object::name(&object), &DeleteHow::default());
-            }
-        }
-        crate::machinery::retire(&mut self.registry, definition);
-    }
 }

@@ -35,6 +35,8 @@ pub fn canonical(message: &Message, value: Value, unknown: &mut Vec<String>) -> 
 
 enum Step {
     Key(String),
+    /// An entry of a map, which is no member of a type.
+    Entry(String),
     Index(usize),
 }
 
@@ -60,7 +62,7 @@ impl Walk<'_> {
         let mut text = String::new();
         for step in &self.path {
             match step {
-                Step::Key(key) => {
+                Step::Key(key) | Step::Entry(key) => {
                     if !text.is_empty() {
                         text.push('.');
                     }
@@ -78,7 +80,7 @@ impl Walk<'_> {
             .iter()
             .filter_map(|step| match step {
                 Step::Key(key) => Some(key.as_str()),
-                Step::Index(_) => None,
+                Step::Entry(_) | Step::Index(_) => None,
             })
             .collect();
         // The decoder names the digits of a number only when a number of another kind was expected.
@@ -178,7 +180,7 @@ impl Walk<'_> {
                 }
                 let mut out = Map::new();
                 for (key, value) in entries {
-                    self.path.push(Step::Key(key.clone()));
+                    self.path.push(Step::Entry(key.clone()));
                     let value = if value.is_null() { zero_of(field.ty) } else { self.one(message, field, value)? };
                     self.path.pop();
                     out.insert(key, value);

@@ -95,6 +95,28 @@ fn say(world: &mut dyn World, job: &Value, warning: bool, reason: &str, message:
     world.event(Occurrence { regarding: job, field_path: None, warning, reason, message, component: NAME, host: None });
 }
 
+/// Says in the conditions that a job was suspended, or resumed, and in an Event.
+fn note_suspension(world: &mut dyn World, job: &Value, status: &mut Value, suspended: bool) {
+    let mut conditions = items(status, "/conditions").to_vec();
+    let known = conditions.iter().position(|c| text(c, "/type") == "Suspended");
+    let was = known.is_some_and(|at| text(&conditions[at], "/status") == "True");
+    if was == suspended {
+        return;
+    }
+    let (holds, reason, message) =
+        if suspended { ("True", "JobSuspended", "Job suspended") } else { ("False", "JobResumed", "Job resumed") };
+    let now = seconds(world.now());
+    known.map(|at| conditions.remove(at));
+    conditions.push(json!({
+        "type": "Suspended", "status": holds, "lastProbeTime": now, "lastTransitionTime": now, "reason": reason, "message": message,
+    }));
+    put(status, &["conditions"], json!(conditions));
+    if suspended {
+        crate::fields::remove(status, &["startTime"]);
+    }
+    say(world, job, false, if suspended { "Suspended" } else { "Resumed" }, message.to_owned());
+}
+
 /// What the pods of a job amount to.
 struct Tally {
     succeeded: i64,
@@ -210,6 +232,9 @@ impl Jobs {
         put(&mut status, &["uncountedTerminatedPods"], json!({}));
         if indexed && !tally.indexes.is_empty() {
             put(&mut status, &["completedIndexes"], json!(print_indexes(&tally.indexes)));
+        }
+        if verdict.is_none() {
+            note_suspension(world, job, &mut status, suspended);
         }
         if let Some((failed, reason, message)) = verdict {
             self.conclude(world, job, &mut status, failed, reason, message, tally.terminating);

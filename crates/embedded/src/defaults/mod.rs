@@ -12,11 +12,13 @@ pub(crate) use pod::pod_spec;
 
 /// Fills in the defaults of an object in its types.
 pub(crate) fn apply(info: &Info, object: &mut Value) {
-    if info.custom {
+    if let Some(definition) = &info.definition {
+        definition.fill(object);
         return;
     }
     match (info.resource.group, info.resource.plural) {
         ("", "pods") => pod::pod(object),
+        ("apiextensions.k8s.io", _) => crate::custom::fill_definition(object),
         ("", "podtemplates") => template(object),
         ("", "services") => service(object),
         ("", "namespaces") => namespace(object),

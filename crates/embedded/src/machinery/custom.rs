@@ -1,72 +1,86 @@
-//! Custom resource definitions: the resources that they add, and the conditions that say so.
+//! Definitions of custom resources that are deleted: their objects go first, then they.
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-use simulation::Resource;
+use std::collections::BTreeSet;
 
+use jiff::SignedDuration;
+use serde_json::Value;
+use simulation::{Change, Controller, Deletion, Resource, World};
+
+use crate::custom::{CLEANUP, DEFINITIONS, in_progress};
 use crate::object;
-use crate::registry::{Info, Registry, Storage, intern};
+use crate::registry::qualified;
 
-/// Adds the resources of a definition and says so in its status.
-pub(crate) fn establish(registry: &mut Registry, definition: &mut Value, now: Timestamp) {
-    let spec = definition["spec"].clone();
-    let names = &spec["names"];
-    let group = intern(object::text(&spec, &["group"]));
-    let plural = intern(object::text(names, &["plural"]));
-    let kind = object::text(names, &["kind"]);
-    let singular = match object::text(names, &["singular"]) {
-        "" => kind.to_lowercase(),
-        singular => singular.to_owned(),
-    };
-    let list = |key: &str| -> Vec<&'static str> {
-        object::list(names, &[key]).iter().filter_map(Value::as_str).map(intern).collect()
-    };
-    registry.remove_custom(group, plural);
-    let mut stored = Vec::new();
-    for version in object::list(&spec, &["versions"]).iter().filter(|version| version["served"] == true) {
-        let has_status = version["subresources"].get("status").is_some();
-        let name = intern(object::text(version, &["name"]));
-        if version["storage"] == true {
-            stored.push(name);
-        }
-        registry.add_custom(Info {
-            resource: Resource {
-                group,
-                version: name,
-                plural,
-                kind: intern(kind),
-                namespaced: spec["scope"] == "Namespaced",
-            },
-            singular: intern(&singular),
-            short_names: list("shortNames"),
-            categories: list("categories"),
-            subresources: if has_status { vec!["status"] } else { Vec::new() },
-            storage: if version["storage"] == true { Storage::Stored } else { Storage::AliasOf(group) },
-            custom: true,
-        });
-    }
-    let at = format!("{now:.0}");
-    let condition = |kind: &str, reason: &str, message: &str| json!({"type": kind, "status": "True", "lastTransitionTime": at, "reason": reason, "message": message});
-    let mut accepted = names.clone();
-    accepted["singular"] = json!(singular);
-    if accepted.get("listKind").is_none() {
-        accepted["listKind"] = json!(format!("{kind}List"));
-    }
-    definition["spec"]["names"] = accepted.clone();
-    definition["status"] = json!({
-        "conditions": [
-            condition("NamesAccepted", "NoConflicts", "no conflicts found"),
-            condition("Established", "InitialNamesAccepted", "the initial names have been accepted"),
-        ],
-        "acceptedNames": accepted,
-        "storedVersions": stored,
-    });
+const NAME: &str = "custom-resource-cleanup";
+/// From the last object's end to that of the definition.
+const LAST: SignedDuration = SignedDuration::from_millis(500);
+
+/// Waits for the objects of definitions that are on their way out.
+#[derive(Debug, Default)]
+pub(super) struct Definitions {
+    /// By name, which is that of the resource too: `widgets.example.com`.
+    ending: BTreeSet<String>,
 }
 
-/// Takes the resources of a definition away.
-pub(crate) fn retire(registry: &mut Registry, definition: &Value) {
-    registry.remove_custom(
-        object::text(definition, &["spec", "group"]),
-        object::text(definition, &["spec", "names", "plural"]),
-    );
+fn wake_soon(world: &mut dyn World, name: &str) {
+    let at = world.now().saturating_add(LAST).unwrap_or(world.now());
+    world.wake_at(NAME, name.to_owned(), at);
+}
+
+/// The resource that a definition adds, while it is served.
+fn resource(world: &dyn World, definition: &Value) -> Option<Resource> {
+    world.resources().into_iter().find(|resource| qualified(resource) == object::name(definition))
+}
+
+impl Controller for Definitions {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn observe(&mut self, world: &mut dyn World, change: &Change) {
+        match change {
+            Change::Modified(resource, old, new)
+                if *resource == DEFINITIONS && object::is_deleting(new) && !object::is_deleting(old) =>
+            {
+                self.ending.insert(object::name(new).to_owned());
+                empty(world, new);
+                wake_soon(world, object::name(new));
+            }
+            Change::Deleted(resource, object) if *resource == DEFINITIONS => {
+                self.ending.remove(object::name(object));
+            }
+            Change::Deleted(resource, _) if !self.ending.is_empty() => {
+                let name = qualified(resource);
+                if self.ending.contains(&name) {
+                    wake_soon(world, &name);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn wake(&mut self, world: &mut dyn World, key: &str) {
+        let Some(definition) = world.get(&DEFINITIONS, "", key).filter(|one| object::is_deleting(one)) else { return };
+        if resource(world, &definition).is_some_and(|resource| !world.list(&resource, None).is_empty()) {
+            return;
+        }
+        let mut new = (*definition).clone();
+        if let Some(Value::Array(finalizers)) = object::metadata(&mut new).get_mut("finalizers") {
+            finalizers.retain(|finalizer| finalizer != CLEANUP);
+        }
+        // Another change may have come between: it wakes this again.
+        let _ = world.update(&DEFINITIONS, new, "kube-apiserver");
+    }
+}
+
+/// Deletes all objects of a definition. What a finalizer holds stays, and holds the definition.
+fn empty(world: &mut dyn World, definition: &Value) {
+    if let Some(resource) = resource(world, definition) {
+        for object in world.list(&resource, None) {
+            // Gone meanwhile with its owner: fine.
+            let _ = world.delete(&resource, object::namespace(&object), object::name(&object), Deletion::default());
+        }
+    }
+    let Some(current) = world.get(&DEFINITIONS, "", object::name(definition)) else { return };
+    let now = format!("{:.0}", world.now());
+    let _ = world.update_status(&DEFINITIONS, in_progress(&current, &now), "kube-apiserver");
 }

@@ -15,7 +15,6 @@ pub(crate) fn controllers() -> Vec<Box<dyn Controller>> {
         Box::new(namespaces::Namespaces::default()),
         Box::new(garbage::GarbageCollector::default()),
         Box::new(quotas::Quotas::default()),
+        Box::new(custom::Definitions::default()),
     ]
 }
-
-pub(crate) use custom::{establish, retire};

@@ -34,8 +34,7 @@ impl LabelSelector {
 
     /// `app=web,tier in (a,b),!old`.
     pub(crate) fn parse(text: &str) -> Result<Self, ApiError> {
-        let wrong = |why| ApiError::bad_request(format!("unable to parse requirement: {why}"));
-        Parser { tokens: tokens(text).into_iter().peekable() }.selector().map_err(wrong)
+        Parser { tokens: tokens(text).into_iter().peekable() }.selector().map_err(ApiError::bad_request)
     }
 
     /// A `LabelSelector` object.
@@ -148,7 +147,7 @@ impl<'a> Parser<'a> {
                 let after = if tests.is_empty() { "!, identifier, or 'end of string'" } else { "identifier after ','" };
                 return Err(format!("found '{token}', expected: {after}"));
             }
-            tests.push(self.requirement()?);
+            tests.push(self.requirement().map_err(|why| format!("unable to parse requirement: {why}"))?);
             match self.next() {
                 "" => return Ok(LabelSelector { tests }),
                 "," => {}

@@ -11,10 +11,13 @@ use crate::registry::Info;
 /// The cells, as many as the resource has columns.
 pub(super) fn of(info: &Info, object: &Value, now: Timestamp) -> Vec<Value> {
     let name = json!(object::name(object));
+    if let Some(definition) = &info.definition {
+        let own = definition.columns.iter().map(|column| crate::custom::cell(column, object, now));
+        return std::iter::once(name).chain(own).collect();
+    }
     let old = json!(age(&object["metadata"]["creationTimestamp"], now));
     let created = object["metadata"]["creationTimestamp"].clone();
     match (info.resource.group, info.resource.plural) {
-        _ if info.custom => vec![name, old],
         ("", "pods") => pods::cells(object, now),
         ("apps", "deployments") => workloads::deployment(object, now),
         ("apps", "replicasets") | ("", "replicationcontrollers") => workloads::replica_set(object, now),

@@ -11,22 +11,33 @@ use crate::registry::Info;
 use crate::respond::metadata_only;
 use crate::state::State;
 
-pub(crate) use text::selector_text;
+pub(crate) use text::{age, selector_text};
 
 /// The columns of the resources: `group plural: name:type[:format][+]…`, `_` for a space, `+` for wide only.
 const COLUMNS: &str = include_str!("columns.txt");
 
 struct Column {
     name: String,
-    kind: &'static str,
-    format: &'static str,
-    wide: bool,
+    kind: String,
+    format: String,
+    description: String,
+    priority: i64,
 }
 
 fn columns(info: &Info) -> Vec<Column> {
+    if let Some(definition) = &info.definition {
+        let own = definition.columns.iter().map(|column| Column {
+            name: column.name.clone(),
+            kind: column.kind.clone(),
+            format: column.format.clone(),
+            description: column.description.clone(),
+            priority: column.priority,
+        });
+        return std::iter::once(column("Name:string:name")).chain(own).collect();
+    }
     let group = if info.resource.group.is_empty() { "-" } else { info.resource.group };
     let head = format!("{group} {} ", info.resource.plural);
-    let line = COLUMNS.lines().find_map(|line| line.strip_prefix(head.as_str()).filter(|_| !info.custom));
+    let line = COLUMNS.lines().find_map(|line| line.strip_prefix(head.as_str()));
     line.unwrap_or("Name:string:name Age:string").split(' ').map(column).collect()
 }
 
@@ -35,9 +46,10 @@ fn column(text: &'static str) -> Column {
     let mut parts = text.split(':');
     Column {
         name: parts.next().unwrap_or_default().replace('_', " "),
-        kind: parts.next().unwrap_or("string"),
-        format: parts.next().unwrap_or_default(),
-        wide,
+        kind: parts.next().unwrap_or("string").to_owned(),
+        format: parts.next().unwrap_or_default().to_owned(),
+        description: String::new(),
+        priority: i64::from(wide),
     }
 }
 
@@ -56,8 +68,8 @@ pub(crate) fn of(
             .iter()
             .map(|column| {
                 json!({
-                    "name": column.name, "type": column.kind, "format": column.format, "description": "",
-                    "priority": u8::from(column.wide),
+                    "name": column.name, "type": column.kind, "format": column.format,
+                    "description": column.description, "priority": column.priority,
                 })
             })
             .collect()

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::object;
 
 /// How long ago, as kubectl says it: `45s`, `3m20s`, `5h`, `2d3h`.
-pub(super) fn age(at: &Value, now: Timestamp) -> String {
+pub(crate) fn age(at: &Value, now: Timestamp) -> String {
     match at.as_str().and_then(|text| text.parse::<Timestamp>().ok()) {
         Some(at) => duration(at.duration_until(now).as_secs()),
         None => "<unknown>".to_owned(),

@@ -11,13 +11,15 @@ use crate::error::Cause;
 use crate::object;
 use crate::registry::Info;
 
+pub(crate) use names::{SUBDOMAIN, is_label, is_subdomain};
 pub(crate) use update::on_update;
 
 /// All that is wrong with a new object.
 pub(crate) fn on_create(info: &Info, object: &Value) -> Vec<Cause> {
     let mut causes = metadata(info, object);
-    if !info.custom {
-        content(info, object, &mut causes);
+    match &info.definition {
+        Some(definition) => causes.extend(definition.check(object, None, false)),
+        None => content(info, object, &mut causes),
     }
     causes
 }
@@ -47,6 +49,7 @@ fn metadata(info: &Info, object: &Value) -> Vec<Cause> {
 fn content(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
     match (info.resource.group, info.resource.plural) {
         ("", "pods") => pod::spec("spec", &object["spec"], causes),
+        ("apiextensions.k8s.io", _) => causes.extend(crate::custom::check_definition(object, None)),
         ("", "podtemplates") => pod::template("template", &object["template"], causes),
         ("", "services") => service(object, causes),
         ("", "configmaps" | "secrets") => config_keys(object, causes),
@@ -55,6 +58,10 @@ fn content(info: &Info, object: &Value, causes: &mut Vec<Cause>) {
         ("autoscaling", _) => autoscaler(object, causes),
         ("rbac.authorization.k8s.io", "roles" | "clusterroles") => rules(object, causes),
         ("policy", _) => budget(object, causes),
+        ("admissionregistration.k8s.io", "validatingadmissionpolicies") => {
+            crate::policies::check_policy(object, causes);
+        }
+        ("admissionregistration.k8s.io", _) => crate::webhooks::conditions::check(object, causes),
         _ => {}
     }
 }

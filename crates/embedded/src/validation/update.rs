@@ -11,7 +11,11 @@ use crate::registry::Info;
 pub(crate) fn on_update(info: &Info, old: &Value, new: &Value, subresource: &str) -> Vec<Cause> {
     let mut causes = metadata(info, new);
     finalizers(old, new, &mut causes);
-    if info.custom || subresource == "status" {
+    if let Some(definition) = &info.definition {
+        causes.extend(definition.check(new, Some(old), subresource == "status"));
+        return causes;
+    }
+    if subresource == "status" {
         return causes;
     }
     match (info.resource.group, info.resource.plural) {
@@ -36,6 +40,10 @@ pub(crate) fn on_update(info: &Info, old: &Value, new: &Value, subresource: &str
         }
         ("scheduling.k8s.io", "priorityclasses") if old["value"] != new["value"] => {
             causes.push(Cause::forbidden("value", "may not be changed in an update."));
+        }
+        ("apiextensions.k8s.io", _) => {
+            causes.extend(crate::custom::check_definition(new, Some(old)));
+            return causes;
         }
         _ => {}
     }

@@ -5,6 +5,7 @@
 //! within the cluster; only URLs lead out of it.
 
 mod call;
+pub(crate) mod conditions;
 mod select;
 
 use std::collections::HashMap;
@@ -15,6 +16,7 @@ use sha2::{Digest, Sha256};
 use simulation::{Resource, resources};
 
 pub(crate) use call::{Call, Outcome, make};
+pub(crate) use select::matches as selects;
 
 use crate::error::ApiError;
 use crate::object;
@@ -104,7 +106,7 @@ const VALIDATING: Resource = Resource {
 
 /// Lets mutating webhooks change the object.
 pub(crate) fn mutate(state: &mut State, attempt: &Attempt<'_>, new: &mut Value) -> Result<(), ApiError> {
-    for hook in hooks(state, &MUTATING, attempt, Some(new)) {
+    for hook in hooks(state, &MUTATING, attempt, Some(new))? {
         let Some(outcome) = ask(state, &hook, attempt, Some(new))? else { continue };
         let patch = outcome.response["patch"].as_str().unwrap_or_default();
         if !patch.is_empty() {
@@ -116,7 +118,7 @@ pub(crate) fn mutate(state: &mut State, attempt: &Attempt<'_>, new: &mut Value) 
 
 /// Asks validating webhooks.
 pub(crate) fn validate(state: &mut State, attempt: &Attempt<'_>, new: Option<&Value>) -> Result<(), ApiError> {
-    for hook in hooks(state, &VALIDATING, attempt, new) {
+    for hook in hooks(state, &VALIDATING, attempt, new)? {
         ask(state, &hook, attempt, new)?;
     }
     Ok(())
@@ -129,22 +131,41 @@ struct Hook {
     webhook: Value,
 }
 
-fn hooks(state: &State, resource: &Resource, attempt: &Attempt<'_>, new: Option<&Value>) -> Vec<Hook> {
-    let Some(table) = state.store.table_if_any(resource) else { return Vec::new() };
+fn hooks(
+    state: &State,
+    resource: &Resource,
+    attempt: &Attempt<'_>,
+    new: Option<&Value>,
+) -> Result<Vec<Hook>, ApiError> {
+    let Some(table) = state.store.table_if_any(resource) else { return Ok(Vec::new()) };
     // Webhooks have no word in what is decided about webhooks; controllers' changes of what is there are not asked about.
     let own = attempt.info.resource.group == "admissionregistration.k8s.io";
     if own || state.webhooks.client.is_none() && attempt.operation != Operation::Create {
-        return Vec::new();
+        return Ok(Vec::new());
     }
     let about = new.or(attempt.old);
     let space = about.map(object::namespace).unwrap_or_default();
     let namespace = state.store.get(&resources::NAMESPACES, "", space);
-    table
-        .iter(None)
-        .flat_map(|configuration| object::list(configuration, &["webhooks"]))
-        .filter(|webhook| select::matches(webhook, attempt, namespace.map(|n| &**n), new))
-        .map(|webhook| Hook { name: object::text(webhook, &["name"]).to_owned(), webhook: webhook.clone() })
-        .collect()
+    let mut hooks = Vec::new();
+    for webhook in table.iter(None).flat_map(|configuration| object::list(configuration, &["webhooks"])) {
+        if select::matches(webhook, attempt, namespace.map(|n| &**n), new) && is_wanted(state, webhook, attempt, new)? {
+            hooks.push(Hook { name: object::text(webhook, &["name"]).to_owned(), webhook: webhook.clone() });
+        }
+    }
+    Ok(hooks)
+}
+
+/// Whether a webhook's own conditions let it be asked.
+fn is_wanted(state: &State, webhook: &Value, attempt: &Attempt<'_>, new: Option<&Value>) -> Result<bool, ApiError> {
+    let all = object::list(webhook, &["matchConditions"]);
+    if all.is_empty() {
+        return Ok(true);
+    }
+    conditions::hold(all, &request_of(state, attempt, new, "")).or_else(|why| {
+        let name = new.or(attempt.old).map(object::name).unwrap_or_default();
+        let refused = ApiError::forbidden(attempt.info, name, &why);
+        if webhook["failurePolicy"] == "Ignore" { Ok(false) } else { Err(refused) }
+    })
 }
 
 /// The answer of a webhook that allowed the write; none where its failure is to be ignored.
@@ -163,7 +184,8 @@ fn ask(
     let outcome = match unreachable {
         Some(why) => Outcome::failed(why),
         None => {
-            let request = review(state, attempt, new);
+            let uid = state.random.uid();
+            let request = request_of(state, attempt, new, &uid);
             let key = key_of(hook, attempt, &request);
             match state.webhooks.words.remove(&key) {
                 Some(outcome) => outcome,
@@ -244,7 +266,7 @@ fn place(state: &State, config: &Value, seconds: i64) -> (String, Option<String>
 }
 
 /// `request` of an AdmissionReview.
-fn review(state: &mut State, attempt: &Attempt<'_>, new: Option<&Value>) -> Value {
+pub(crate) fn request_of(state: &State, attempt: &Attempt<'_>, new: Option<&Value>, uid: &str) -> Value {
     let resource = &attempt.info.resource;
     let kind = json!({"group": resource.group, "version": resource.version, "kind": resource.kind});
     let plural = json!({"group": resource.group, "version": resource.version, "resource": resource.plural});
@@ -259,7 +281,7 @@ fn review(state: &mut State, attempt: &Attempt<'_>, new: Option<&Value>) -> Valu
         Operation::Delete => "DeleteOptions",
     };
     let mut request = json!({
-        "uid": state.random.uid(), "kind": kind, "resource": plural, "requestKind": kind, "requestResource": plural,
+        "uid": uid, "kind": kind, "resource": plural, "requestKind": kind, "requestResource": plural,
         "name": object::name(&about), "operation": attempt.operation.as_str(),
         "userInfo": {"username": user.name, "groups": user.groups}, "object": new, "oldObject": attempt.old,
         "dryRun": attempt.dry_run, "options": {"kind": options, "apiVersion": "meta.k8s.io/v1"},
@@ -322,7 +344,7 @@ fn apply(info: &Info, hook: &Hook, patch: &str, new: &mut Value) -> Result<(), A
     let managed = object::at(new, &["metadata", "managedFields"]).clone();
     let mut changed = new.clone();
     json_patch::patch(&mut changed, &patch).map_err(|error| bad(error.to_string()))?;
-    let mut typed = if info.custom { changed } else { crate::typed::convert(info, changed, &mut Vec::new())? };
+    let mut typed = crate::typed::convert(info, changed, &mut Vec::new())?;
     crate::defaults::apply(info, &mut typed);
     if managed.is_array() {
         object::metadata(&mut typed).insert("managedFields".into(), managed);

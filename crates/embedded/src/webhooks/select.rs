@@ -6,7 +6,8 @@ use super::Attempt;
 use crate::object;
 use crate::selectors::LabelSelector;
 
-pub(super) fn matches(webhook: &Value, attempt: &Attempt<'_>, namespace: Option<&Value>, new: Option<&Value>) -> bool {
+/// Whether rules and selectors mean a write.
+pub(crate) fn matches(webhook: &Value, attempt: &Attempt<'_>, namespace: Option<&Value>, new: Option<&Value>) -> bool {
     object::list(webhook, &["rules"]).iter().any(|rule| is_meant(rule, attempt))
         && is_selected(&webhook["namespaceSelector"], namespace_of(attempt, namespace, new))
         && [new, attempt.old].into_iter().flatten().any(|object| is_selected(&webhook["objectSelector"], Some(object)))

@@ -2,15 +2,12 @@
 
 use serde_json::{Value, json};
 
-use crate::client::{call, create, namespace, send, still, text};
+use crate::client::{call, call_as, create, get, namespace, still};
 
 const USER: &str = "system:serviceaccount:a:robot";
 
 async fn as_robot(cluster: &embedded::Cluster, method: &str, path: &str, body: Value) -> (u16, Value) {
-    let headers = [("content-type", "application/json"), ("impersonate-user", USER)];
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let (code, text) = text(send(cluster, method, path, &headers, &body).await).await;
-    (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
+    call_as(cluster, USER, method, path, body).await
 }
 
 async fn grant(cluster: &embedded::Cluster) {
@@ -98,4 +95,78 @@ async fn a_token_is_its_account_until_that_goes() {
     assert_eq!(forged["status"]["error"], "invalid bearer token");
     assert_eq!(call(&cluster, "DELETE", &format!("{accounts}/robot"), Value::Null).await.0, 200);
     assert_ne!(create(&cluster, path, review).await["status"]["authenticated"], true);
+}
+
+/// Rights are given on by those who have them.
+#[tokio::test]
+async fn nobody_gives_more_than_they_have() {
+    let cluster = still();
+    namespace(&cluster, "a").await;
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    let own = format!("{group}/namespaces/a");
+    let rules = json!([
+        {"verbs": ["create", "update", "patch"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "rolebindings"]},
+        {"verbs": ["get", "list"], "apiGroups": [""], "resources": ["configmaps"]},
+        {"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["one"]},
+    ]);
+    create(&cluster, &format!("{own}/roles"), json!({"metadata": {"name": "writer"}, "rules": rules})).await;
+    let bound = |name: &str, kind: &str, role: &str, user: &str| {
+        json!({
+            "metadata": {"name": name}, "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": role},
+            "subjects": [{"kind": "User", "apiGroup": "rbac.authorization.k8s.io", "name": user}],
+        })
+    };
+    create(&cluster, &format!("{own}/rolebindings"), bound("writer", "Role", "writer", "eve")).await;
+    let role = |name: &str, rules: Value| json!({"metadata": {"name": name}, "rules": rules});
+    let eve = async |path: &str, body: Value| call_as(&cluster, "eve", "POST", &format!("{own}/{path}"), body).await;
+    let less = json!([{"verbs": ["list"], "apiGroups": [""], "resources": ["configmaps"]},
+                      {"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"], "resourceNames": ["one"]}]);
+    assert_eq!(eve("roles", role("less", less)).await.0, 201);
+    let more = json!([{"verbs": ["get", "list", "delete"], "apiGroups": [""], "resources": ["configmaps", "secrets"]}]);
+    let (code, status) = eve("roles", role("more", more.clone())).await;
+    let message = "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"eve\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"], Resources:[\"configmaps\"], Verbs:[\"delete\"]}\n{APIGroups:[\"\"], Resources:[\"secrets\"], Verbs:[\"get\" \"list\" \"delete\"]}";
+    assert_eq!((code, &status["message"]), (403, &json!(message)));
+    assert_eq!(eve("rolebindings", bound("mine", "Role", "less", "bob")).await.0, 201);
+    let (code, status) = eve("rolebindings", bound("all", "ClusterRole", "view", "eve")).await;
+    assert!(code == 403 && status["message"].as_str().unwrap().contains("is attempting to grant RBAC permissions"));
+    assert_eq!(eve("rolebindings", bound("none", "Role", "none", "eve")).await.0, 404);
+    // The two verbs that allow it all the same.
+    let exceptions = json!([{"verbs": ["escalate", "bind"], "apiGroups": ["rbac.authorization.k8s.io"], "resources": ["roles", "clusterroles"]}]);
+    create(&cluster, &format!("{own}/roles"), role("exceptions", exceptions)).await;
+    create(&cluster, &format!("{own}/rolebindings"), bound("exceptions", "Role", "exceptions", "eve")).await;
+    assert_eq!(eve("roles", role("more", more)).await.0, 201);
+    assert_eq!(eve("rolebindings", bound("all", "ClusterRole", "view", "eve")).await.0, 201);
+}
+
+/// What every cluster has from the beginning.
+#[tokio::test]
+async fn the_roles_that_everybody_knows_are_there() {
+    let cluster = still();
+    namespace(&cluster, "a").await;
+    let group = "/apis/rbac.authorization.k8s.io/v1";
+    for name in ["cluster-admin", "admin", "edit", "view", "system:basic-user", "system:discovery"] {
+        assert_eq!(get(&cluster, &format!("{group}/clusterroles/{name}")).await.0, 200, "{name}");
+    }
+    let (_, bindings) = get(&cluster, &format!("{group}/clusterrolebindings")).await;
+    assert!(bindings["items"].as_array().unwrap().iter().any(|one| one["metadata"]["name"] == "cluster-admin"));
+    for (role, user) in [("view", "viewer"), ("edit", "editor"), ("admin", "owner")] {
+        let binding = json!({
+            "metadata": {"name": user}, "subjects": [{"kind": "User", "name": user}],
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        });
+        create(&cluster, &format!("{group}/namespaces/a/rolebindings"), binding).await;
+    }
+    for (user, method, path, code) in [
+        ("viewer", "GET", "/api/v1/namespaces/a/pods", 200),
+        ("viewer", "GET", "/api/v1/namespaces/a/secrets", 403),
+        ("viewer", "DELETE", "/api/v1/namespaces/a/configmaps/x", 403),
+        ("editor", "GET", "/api/v1/namespaces/a/secrets", 200),
+        ("editor", "DELETE", "/api/v1/namespaces/a/configmaps/x", 404),
+        ("editor", "GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles", 403),
+        ("owner", "GET", "/apis/rbac.authorization.k8s.io/v1/namespaces/a/roles", 200),
+        ("owner", "GET", "/api/v1/nodes", 403),
+    ] {
+        let (found, answer) = call_as(&cluster, user, method, path, Value::Null).await;
+        assert_eq!(found, code, "{user} {method} {path}: {answer}");
+    }
 }

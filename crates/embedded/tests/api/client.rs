@@ -18,12 +18,31 @@ pub(crate) async fn send(
     headers: &[(&str, &str)],
     body: &str,
 ) -> Response<Body> {
+    send_as(cluster, Identity::admin(), method, path, headers, body).await
+}
+
+pub(crate) async fn send_as(
+    cluster: &Cluster,
+    who: Identity,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Response<Body> {
     let mut request = Request::builder().method(method).uri(path);
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
     let request = request.body(Full::new(Bytes::from(body.to_owned()))).unwrap();
-    cluster.handle(request, Identity::admin()).await
+    cluster.handle(request, who).await
+}
+
+/// A request by somebody who is impersonated; the answer as JSON.
+pub(crate) async fn call_as(cluster: &Cluster, user: &str, method: &str, path: &str, body: Value) -> (u16, Value) {
+    let headers = [("content-type", "application/json"), ("impersonate-user", user)];
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let (code, text) = text(send(cluster, method, path, &headers, &body).await).await;
+    (code, serde_json::from_str(&text).unwrap_or(Value::String(text)))
 }
 
 pub(crate) async fn text(response: Response<Body>) -> (u16, String) {

@@ -5,119 +5,41 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 
-use embedded::Cluster;
+use embedded::{Cluster, Identity};
 use serde_json::{Value, json};
 
-use crate::client::{call, create, namespace, send, still, text};
+use crate::client::{call, create, namespace, send_as, still, text};
 
-/// The files that are claimed, in the order in which their state fits.
-const CLAIMED: &[&str] = &[
-    "discovery/version",
-    "discovery/healthz",
-    "discovery/livez-single-check",
-    "discovery/api",
-    "discovery/apis-apps",
-    "discovery/apis-apps-v1",
-    "discovery/apis-unknown-group-404",
-    "discovery/component-ready-unknown-path-404",
-    "create/configmap-201",
-    "create/already-exists-409",
-    "create/apiversion-mismatch-400",
-    "create/bad-json-400",
-    "create/configmap-name-invalid-422",
-    "create/empty-body-400",
-    "create/generateName-201",
-    "create/json-type-error-400",
-    "create/kind-and-apiversion-missing-201",
-    "create/kind-mismatch-400",
-    "create/kind-unknown-400",
-    "create/namespace-mismatch-400",
-    "create/namespace-not-found-404",
-    "create/no-name-422",
-    "create/resourceVersion-set-500",
-    "create/yaml-body-201",
-    "create/pod-201-defaults",
-    "create/deployment-201-defaults",
-    "create/service-201-defaults",
-    "create/job-201-defaults",
-    "create/statefulset-201-defaults",
-    "errors/accept-406",
-    "errors/accept-yaml-200",
-    "errors/content-type-415",
-    "errors/delete-not-found-404",
-    "errors/get-in-missing-namespace-404",
-    "errors/list-in-missing-namespace-200",
-    "errors/method-405-post-on-object",
-    "errors/method-405-put-on-collection",
-    "errors/not-found-deployment-404",
-    "errors/not-found-pod-404",
-    "errors/patch-content-type-415",
-    "errors/unknown-resource-404",
-    "errors/unknown-subresource-404",
-    "errors/unknown-version-404",
-    "validation/bad-fieldValidation-value-422",
-    "validation/ignore-unknown-field",
-    "validation/pod-warning-header",
-    "validation/strict-deployment-nested-400",
-    "validation/strict-duplicate-field-400",
-    "validation/strict-unknown-field-400",
-    "validation/warn-unknown-field-201",
-    "invalid/configmap-immutable-created-201",
-    "invalid/configmap-immutable-422",
-    "invalid/deployment-negative-replicas-422",
-    "invalid/deployment-selector-immutable-422",
-    "invalid/deployment-selector-mismatch-422",
-    "invalid/job-template-immutable-422",
-    "invalid/labels-422",
-    "invalid/pod-duplicate-container-422",
-    "invalid/pod-image-and-port-422",
-    "invalid/pod-no-containers-422",
-    "invalid/pod-priorityclass-403",
-    "invalid/pod-quantity-400",
-    "invalid/pod-request-over-limit-422",
-    "invalid/pod-restartpolicy-unsupported-422",
-    "invalid/pod-spec-immutable-422",
-    "invalid/pod-volume-not-found-422",
-    "invalid/rename-400",
-    "invalid/service-clusterip-immutable-422",
-    "invalid/service-port-422",
-    "invalid/statefulset-update-forbidden-422",
-    "update/optimistic-lock-conflict-409",
-    "patch/strategic-recreate-without-retainKeys-422",
-    "patch/merge",
-    "patch/json-patch",
-    "patch/strategic-container-list-merge",
-    "patch/strategic-patch-delete",
-    "patch/strategic-patch-replace",
-    "patch/strategic-retainKeys",
-    "patch/strategic-setElementOrder",
-    "apply/create-noop-change",
-    "apply/conflict-and-force",
-    "apply/conflict-with-update-manager",
-    "apply/errors",
-    "apply/deployment-managedFields",
-    "dryrun/dryRun-All",
-    "subresource/scale",
-    "list/continue-malformed-400",
-    "list/field-selector-unsupported-400",
-    "list/resourceVersion-semantics",
-    "events/create-core-v1",
-    "delete/bad-options",
-    "delete/preconditions",
-    "delete/configmap-200-status",
-    "delete/pod-unscheduled",
-    "delete/deletecollection",
-    "namespace/delete-default-403",
-    "namespace/invalid-name-422",
-    "table/configmaps",
-    "table/secrets",
-    "table/roles",
-];
+/// The recordings that are played again, each with the test that does it: none is that of this module.
+pub(crate) fn claimed() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines = include_str!("claimed.txt").lines().filter(|line| !line.starts_with("//"));
+    lines.map(|line| line.split_once(" @").unwrap_or((line, "")))
+}
+
+/// The recordings that a test plays again.
+pub(crate) fn claimed_by(test: &'static str) -> impl Iterator<Item = &'static str> {
+    claimed().filter(move |(_, by)| *by == test).map(|(file, _)| file)
+}
+
+/// Exchanges that are known to be answered otherwise, and why.
+pub(crate) fn deviations() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let lines =
+        include_str!("deviations.txt").lines().filter(|line| !line.starts_with("//") && !line.trim().is_empty());
+    lines.map(|line| line.split_once(' ').expect("file#index reason"))
+}
 
 /// Where managed fields were left in the recording.
-const WITH_MANAGED: &[&str] = &["create", "apply", "patch", "update", "metadata", "dryrun", "validation", "invalid"];
+const WITH_MANAGED: &[&str] =
+    &["auth", "create", "apply", "patch", "update", "metadata", "dryrun", "validation", "invalid"];
 
-fn recordings() -> PathBuf {
+/// The exchanges that one test is known to find answered otherwise.
+pub(crate) fn known_deviations(test: &'static str) -> BTreeSet<String> {
+    let own: BTreeSet<&str> = claimed_by(test).collect();
+    let file = |key: &str| own.contains(key.split('#').next().unwrap_or(key));
+    deviations().filter(|(key, _)| file(key)).map(|(key, _)| key.to_owned()).collect()
+}
+
+pub(crate) fn recordings() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/recordings/protocol")
 }
 
@@ -152,14 +74,20 @@ async fn prepare(cluster: &Cluster) {
                 pod["spec"]["containers"] =
                     json!([container("app", "sleep 3600"), container("side", "echo side; sleep 3600")]);
             }
+            "talker" => {
+                let script = "i=0; while true; do i=$((i+1)); echo line $i; sleep 0.5; done";
+                pod["spec"]["containers"] = json!([container("app", script)]);
+            }
             "pendingdel" => pod["spec"]["nodeSelector"] = json!({"no": "node"}),
             _ => {}
         }
         create(cluster, "/api/v1/namespaces/proto/pods", pod).await;
     }
-    let binding = json!({"metadata": {"name": "two"}, "target": {"kind": "Node", "name": "node-1"}});
-    create(cluster, "/api/v1/namespaces/proto/pods/two/binding", binding).await;
-    for n in 0..10 {
+    for name in ["two", "talker"] {
+        let binding = json!({"metadata": {"name": name}, "target": {"kind": "Node", "name": "node-1"}});
+        create(cluster, &format!("/api/v1/namespaces/proto/pods/{name}/binding"), binding).await;
+    }
+    for n in 0..7 {
         let item = json!({"metadata": {"name": format!("item-{n}"), "labels": {"set": "items", "n": n.to_string()}},
                           "data": {"a": "1"}});
         create(cluster, "/api/v1/namespaces/proto/configmaps", item).await;
@@ -176,7 +104,7 @@ struct Names(BTreeMap<String, String>);
 
 impl Names {
     fn learn(&mut self, recorded: &Value, actual: &Value) {
-        for key in ["uid", "resourceVersion"] {
+        for key in ["uid", "resourceVersion", "continue"] {
             if let (Some(theirs), Some(ours)) = (recorded["metadata"][key].as_str(), actual["metadata"][key].as_str()) {
                 self.0.insert(theirs.to_owned(), ours.to_owned());
             }
@@ -187,7 +115,9 @@ impl Names {
         let mut text = text.to_owned();
         for (theirs, ours) in &self.0 {
             text = text.replace(&format!("\"{theirs}\""), &format!("\"{ours}\""));
-            text = text.replace(&format!("resourceVersion={theirs}"), &format!("resourceVersion={ours}"));
+            for key in ["resourceVersion", "continue"] {
+                text = text.replace(&format!("{key}={theirs}"), &format!("{key}={ours}"));
+            }
         }
         text
     }
@@ -204,10 +134,12 @@ const VOLATILE: &[&str] = &[
     "gitCommit",
     "storageVersionHash",
     "description",
+    "continue",
+    "token",
 ];
 
 /// Numbers and ids in a message differ from run to run.
-fn blurred(text: &str) -> String {
+pub(crate) fn blurred(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some(at) = (0..text.len()).find(|at| text.get(*at..at + 36).is_some_and(is_id)) {
         text.replace_range(at..at + 36, "ID");
@@ -238,7 +170,7 @@ fn is_id(text: &str) -> bool {
         && text.bytes().enumerate().all(|(n, b)| if [8, 13, 18, 23].contains(&n) { b == b'-' } else { is_hex(b) })
 }
 
-fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
+pub(crate) fn compare(path: &str, expected: &Value, actual: &Value, found: &mut Vec<String>) {
     match (expected, actual) {
         (Value::Object(want), Value::Object(have)) => {
             for (key, value) in want {
@@ -315,6 +247,12 @@ fn comparable(area: &str, mut recorded: Value, mut actual: Value) -> (Value, Val
     if recorded["metadata"].get("generateName").is_some() {
         recorded["metadata"]["name"] = actual["metadata"]["name"].clone();
     }
+    let items = actual["items"].clone();
+    for (index, item) in recorded.get_mut("items").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
+        if item["metadata"].get("generateName").is_some() {
+            item["metadata"]["name"] = items[index]["metadata"]["name"].clone();
+        }
+    }
     if recorded["kind"] != "Status" && recorded["metadata"].is_object() && actual["metadata"].is_object() {
         without_components(area, &mut recorded);
         without_components(area, &mut actual);
@@ -322,25 +260,50 @@ fn comparable(area: &str, mut recorded: Value, mut actual: Value) -> (Value, Val
     (recorded, actual)
 }
 
+/// The bodies of all requests as they are written, members in their order: servers name them in it.
+fn written_bodies(text: &str) -> Vec<String> {
+    let body = |request: &str| {
+        let own = request.split("\"response\":").next().unwrap();
+        let (_, rest) = own.split_once("\"body\":")?;
+        let mut values = serde_json::Deserializer::from_str(rest).into_iter::<serde::de::IgnoredAny>();
+        values.next()?.ok()?;
+        Some(rest[..values.byte_offset()].trim().to_owned())
+    };
+    text.split("\"request\":").skip(1).map(|request| body(request).unwrap_or_default()).collect()
+}
+
+fn anonymous() -> Identity {
+    Identity { name: "system:anonymous".to_owned(), groups: vec!["system:unauthenticated".to_owned()] }
+}
+
 async fn replay(cluster: &Cluster, file: &str, names: &mut Names) -> Vec<String> {
     let text_of_file = fs::read_to_string(recordings().join(format!("{file}.json"))).unwrap();
     let recording: Value = serde_json::from_str(&text_of_file).unwrap();
     let area = file.split('/').next().unwrap();
     let mut differences = Vec::new();
+    let bodies = written_bodies(&text_of_file);
     for (index, exchange) in recording["exchanges"].as_array().unwrap().iter().enumerate() {
         let (request, response) = (&exchange["request"], &exchange["response"]);
-        if request["headers"].get("Impersonate-User").is_some() {
-            continue;
-        }
         let body = match &request["body"] {
             Value::Null => String::new(),
             Value::String(text) => text.clone(),
-            other => other.to_string(),
+            _ => bodies[index].clone(),
         };
-        let headers: Vec<(&str, &str)> =
-            request["headers"].as_object().unwrap().iter().map(|(k, v)| (k.as_str(), v.as_str().unwrap())).collect();
+        let headers: Vec<(&str, String)> = request["headers"]
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(key, value)| (key.as_str(), names.translate(value.as_str().unwrap())))
+            .collect();
+        let headers: Vec<(&str, &str)> = headers.iter().map(|(key, value)| (*key, value.as_str())).collect();
         let path = names.translate(request["path"].as_str().unwrap());
-        let answer = send(cluster, request["method"].as_str().unwrap(), &path, &headers, &names.translate(&body)).await;
+        let who = if file.contains("anonymous") { anonymous() } else { Identity::admin() };
+        let method = request["method"].as_str().unwrap();
+        let answer = send_as(cluster, who, method, &path, &headers, &names.translate(&body)).await;
+        if let (Some(theirs), Some(ours)) = (response["headers"]["Etag"].as_str(), answer.headers().get("etag")) {
+            let plain = |tag: &str| tag.trim_matches('"').to_owned();
+            names.0.insert(plain(theirs), plain(ours.to_str().unwrap()));
+        }
         let warning = answer.headers().get("warning").map(|value| value.to_str().unwrap().to_owned());
         let (status, body) = text(answer).await;
         let mut found = Vec::new();
@@ -379,17 +342,13 @@ async fn recorded_exchanges_are_answered_as_recorded() {
     let (_, item) = call(&cluster, "GET", "/api/v1/namespaces/proto/configmaps/item-0", Value::Null).await;
     names.learn(&json!({"metadata": {"uid": "fa956199-fde4-428b-8a63-d5a6b239670a"}}), &item);
     let mut differing: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for file in CLAIMED {
+    for file in claimed_by("") {
         for difference in replay(&cluster, file, &mut names).await {
             let key = difference.split(": ").next().unwrap().to_owned();
             differing.entry(key).or_default().push(difference);
         }
     }
-    let known: BTreeSet<String> = include_str!("deviations.txt")
-        .lines()
-        .filter(|line| !line.starts_with("//") && !line.trim().is_empty())
-        .map(|line| line.split_whitespace().next().unwrap().to_owned())
-        .collect();
+    let known = known_deviations("");
     let new: Vec<&String> =
         differing.iter().filter(|(key, _)| !known.contains(*key)).flat_map(|(_, all)| all).collect();
     assert!(
@@ -413,4 +372,55 @@ async fn a_write_that_changes_nothing_is_no_write() {
     assert_eq!(created["metadata"]["resourceVersion"], patched["metadata"]["resourceVersion"]);
     let (_, put) = call(&cluster, "PUT", "/api/v1/namespaces/a/configmaps/x", created.clone()).await;
     assert_eq!(created, put);
+}
+
+/// A recorded answer, changed: another kind, reason or message, a member less, a row less.
+fn perturbed(body: &Value) -> Vec<(&'static str, Value)> {
+    let mut all = Vec::new();
+    let members = body.as_object().unwrap();
+    for (what, key) in [("another kind", "kind"), ("another reason", "reason"), ("another message", "message")] {
+        if let Some(text) = members.get(key).and_then(Value::as_str) {
+            let mut changed = body.clone();
+            changed[key] = json!(format!("{text}x"));
+            all.push((what, changed));
+        }
+    }
+    let last = members.keys().rfind(|key| !VOLATILE.contains(&key.as_str())).cloned();
+    if let Some(last) = last {
+        let mut changed = body.clone();
+        changed.as_object_mut().unwrap().remove(&last);
+        all.push(("a member less", changed));
+    }
+    for key in ["items", "rows", "resources", "groups"] {
+        let items =
+            members.get(key).and_then(Value::as_array).filter(|items| items.last().is_some_and(Value::is_object));
+        if let Some(items) = items {
+            let mut changed = body.clone();
+            changed[key] = json!(items[..items.len() - 1]);
+            all.push(("an item less", changed));
+        }
+    }
+    all
+}
+
+/// The comparison sees what is changed in any recorded answer.
+#[test]
+fn each_perturbed_exchange_differs() {
+    let (mut missed, mut tried) = (Vec::new(), 0);
+    for (file, _) in claimed() {
+        let text = fs::read_to_string(recordings().join(format!("{file}.json"))).unwrap();
+        let recording: Value = serde_json::from_str(&text).unwrap();
+        for (index, exchange) in recording["exchanges"].as_array().unwrap().iter().enumerate() {
+            let body = &exchange["response"]["body"];
+            for (what, changed) in body.as_object().map(|_| perturbed(body)).unwrap_or_default() {
+                let mut found = Vec::new();
+                compare("", body, &changed, &mut found);
+                tried += 1;
+                if found.is_empty() {
+                    missed.push(format!("{file}#{index} with {what}"));
+                }
+            }
+        }
+    }
+    assert!(missed.is_empty() && tried > 500, "of {tried} these should not have matched: {missed:#?}");
 }

@@ -8,6 +8,33 @@ use std::time::Duration;
 use embedded::{Cluster, Options};
 use tokio::process::Command;
 
+const DEFINITION: &str = r"
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: widgets.example.com}
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {plural: widgets, singular: widget, kind: Widget, shortNames: [wd]}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    subresources: {status: {}, scale: {specReplicasPath: .spec.size, statusReplicasPath: .status.size}}
+    additionalPrinterColumns: [{name: Size, type: integer, jsonPath: .spec.size}]
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties:
+          spec:
+            type: object
+            required: [size]
+            properties:
+              size: {type: integer, minimum: 1, maximum: 100, description: How many parts it has.}
+              color: {type: string, default: blue}
+          status: {type: object, properties: {size: {type: integer}}}
+";
+
 async fn kubectl(config: &Path, line: &[&str]) -> (bool, String) {
     let mut command = Command::new("kubectl");
     command.args(line).env("KUBECONFIG", config).env("HOME", config.parent().unwrap()).env("NO_PROXY", "127.0.0.1");
@@ -42,6 +69,11 @@ async fn kubectl_works() {
     )
     .unwrap();
     let file = manifest.to_str().unwrap();
+    let (crd, widget) = (folder.path().join("crd.yaml"), folder.path().join("widget.yaml"));
+    std::fs::write(&crd, DEFINITION).unwrap();
+    std::fs::write(&widget, "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: w}\nspec: {size: 3}\n")
+        .unwrap();
+    let (crd, widget) = (crd.to_str().unwrap(), widget.to_str().unwrap());
     let steps: &[(&[&str], &str)] = &[
         (&["get", "nodes"], "node-1"),
         (&["create", "deployment", "web", "--image=local/web:1", "--replicas=2"], "deployment.apps/web created"),
@@ -84,11 +116,27 @@ async fn kubectl_works() {
         (&["delete", "pod", "idle", "--wait", "--timeout=60s"], "deleted"),
         (&["delete", "namespace", "other", "--timeout=60s"], "deleted"),
         (&["explain", "pod.spec"], "containers"),
+        (&["apply", "-f", crd], "widgets.example.com created"),
+        (&["wait", "--for=condition=Established", "crd/widgets.example.com", "--timeout=60s"], "condition met"),
+        (&["explain", "widget.spec.size"], "How many parts it has."),
+        (&["explain", "crd.spec.versions.schema"], "openAPIV3Schema"),
+        (&["explain", "validatingwebhookconfigurations.webhooks.rules"], "apiVersions"),
+        (&["apply", "-f", widget], "widget.example.com/w created"),
+        (&["apply", "--server-side", "--force-conflicts", "-f", widget], "serverside-applied"),
+        (&["get", "widgets"], "SIZE"),
+        (&["get", "wd", "w", "-o", "jsonpath={.spec.color}"], "blue"),
+        (&["scale", "widget/w", "--replicas=4"], "scaled"),
+        (&["get", "clusterroles"], "cluster-admin"),
+        (&["auth", "can-i", "get", "secrets", "--as=nobody"], "no"),
     ];
     for (line, expected) in steps {
         let (ok, text) = kubectl(&config, line).await;
-        assert!(ok && text.contains(expected), "kubectl {}\n{text}", line.join(" "));
+        // `can-i` says no with its exit code too.
+        assert!((ok || *expected == "no") && text.contains(expected), "kubectl {}\n{text}", line.join(" "));
     }
+    let (ok, text) =
+        kubectl(&config, &["patch", "widget", "w", "--type=merge", "-p", "{\"spec\":{\"size\":500}}"]).await;
+    assert!(!ok && text.contains("spec.size in body should be less than or equal to 100"), "{text}");
     let (ok, text) = kubectl(&config, &["create", "-f", file]).await;
     assert!(!ok && text.contains("configmaps \"app\" already exists"), "{text}");
     let (ok, text) = kubectl(&config, &["get", "pods", "none"]).await;

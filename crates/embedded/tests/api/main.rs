@@ -3,9 +3,15 @@
 mod access;
 mod client;
 mod conformance;
+mod custom;
 mod kubectl;
 mod machinery;
+mod page;
 mod pins;
+mod pods;
+mod policies;
+mod tables;
 mod time;
+mod watched;
 mod watching;
 mod webhooks;

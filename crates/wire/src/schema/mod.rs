@@ -269,6 +269,13 @@ fn group_has(group: &str, kind: &str) -> bool {
         "storage.k8s.io" => &["StorageClass"],
         "scheduling.k8s.io" => &["PriorityClass"],
         "node.k8s.io" => &["RuntimeClass"],
+        "apiextensions.k8s.io" => &["CustomResourceDefinition"],
+        "admissionregistration.k8s.io" => &[
+            "ValidatingWebhookConfiguration",
+            "MutatingWebhookConfiguration",
+            "ValidatingAdmissionPolicy",
+            "ValidatingAdmissionPolicyBinding",
+        ],
         "authentication.k8s.io" => &["TokenRequest", "TokenReview", "SelfSubjectReview"],
         "authorization.k8s.io" => {
             &["SelfSubjectAccessReview", "SubjectAccessReview", "LocalSubjectAccessReview", "SelfSubjectRulesReview"]
