@@ -11,6 +11,7 @@ mod hostile;
 mod interrupt;
 mod kills;
 mod kind;
+mod kubectl;
 mod kubectl_breadth;
 mod kubectl_crash;
 mod leak_of_truth;
