@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod conformance;
+mod controllers;
 mod kubectl;
 mod machinery;
 mod pins;

@@ -2,6 +2,7 @@
 
 mod agents;
 mod agreement;
+mod any_cluster;
 mod authoring;
 mod bad_input;
 mod containment;

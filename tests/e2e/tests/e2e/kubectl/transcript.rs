@@ -5,7 +5,7 @@
 //! - `[..]` stands for anything within a line, `...` alone for any lines.
 //! - `? 1` at the end is the exit code; without it the code is 0.
 //! - `1.32| text` is a line that only this version of kubectl prints.
-//! - `# text` between commands says why.
+//! - `# text` behind an empty line says why.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -43,7 +43,7 @@ pub(super) fn parse(text: &str, version: &str) -> Vec<Step> {
             if only == version {
                 step.expected.push(text.to_owned());
             }
-        } else if !line.starts_with("# ") {
+        } else if !(line.starts_with("# ") && step.expected.last().is_some_and(String::is_empty)) {
             step.expected.push(line.to_owned());
         }
     }
