@@ -9,7 +9,7 @@ use e2e::{Cluster, Kubectl, Sandbox, kubectl_or_skip, repository};
 use crate::library;
 
 /// Without a cluster of the caller's: one of each sort, which is enough to show that nothing needs to live in the process.
-const HANDFUL: [&str; 4] = ["quota-exceeded", "scale-to-zero", "service-selector", "missing-configmap"];
+const HANDFUL: [&str; 4] = ["quota-exceeded", "scale-to-zero", "pvc-missing", "missing-configmap"];
 
 /// Why a failure cannot show on this cluster.
 fn hidden(kubectl: &Kubectl, id: &str) -> Option<&'static str> {
