@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::cargo;
 use crate::fuzz;
-use crate::kubectl::{self, Kubectl};
+use crate::kubectl::{self, Kubectl, Kubectls};
 use crate::outcome::{Failure, Outcome};
 use crate::program;
 use crate::rust;
@@ -17,9 +17,9 @@ const INSTALL_KUBECTL: &str = "https://kubernetes.io/docs/tasks/tools/";
 pub(crate) fn setup() -> Outcome {
     set_up_build()?;
     fuzz::check_cpp_compiler()?;
-    let kubectl = set_up_kubectl()?;
+    let kubectls = set_up_kubectl()?;
     eprintln!("xtask: the WebAssembly target, a C and a C++ compiler are there");
-    if let Some(path) = kubectl.path() {
+    for path in kubectls.paths() {
         eprintln!("xtask: kubectl for the tests is {}", path.display());
     }
     Ok(())
@@ -37,11 +37,11 @@ pub(crate) fn quickstart() -> Outcome {
 pub(crate) fn test() -> Outcome {
     set_up_build()?;
     fuzz::check_cpp_compiler()?;
-    let kubectl = set_up_kubectl()?;
+    let kubectls = set_up_kubectl()?;
     check_format()?;
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-    program::run(with_kubectl(&mut command, &kubectl)?)?;
+    program::run(with_kubectl(&mut command, &kubectls)?)?;
     program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))?;
     fuzz::briefly()
 }
@@ -57,12 +57,12 @@ pub(crate) fn soak(args: &[OsString]) -> Outcome {
         _ => return Err(Failure::Message("soak takes nothing but --kills N".into())),
     };
     set_up_build()?;
-    let kubectl = set_up_kubectl()?;
+    let kubectls = set_up_kubectl()?;
     cargo::build("harness-cli")?;
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--test", "e2e", "--"]);
     command.args(["kills::soak", "--exact", "--ignored", "--nocapture"]).env("HARNESS_SOAK_KILLS", kills.to_string());
-    program::run(with_kubectl(&mut command, &kubectl)?)
+    program::run(with_kubectl(&mut command, &kubectls)?)
 }
 
 /// Format, clippy, cargo-deny.
@@ -105,9 +105,9 @@ fn set_up_build() -> Outcome {
     Ok(rust::ensure_target()?)
 }
 
-fn set_up_kubectl() -> Result<Kubectl, Failure> {
-    let kubectl = kubectl::ensure();
-    match &kubectl {
+fn set_up_kubectl() -> Result<Kubectls, Failure> {
+    let kubectls = kubectl::ensure();
+    match &kubectls.first {
         Kubectl::Pinned(_) => {}
         Kubectl::Found(path, reason) => {
             eprintln!("xtask: the tests use {}, which is not the pinned version:\n  {reason}", path.display());
@@ -123,15 +123,28 @@ fn set_up_kubectl() -> Result<Kubectl, Failure> {
             eprintln!("xtask: {message}");
         }
     }
-    Ok(kubectl)
+    if let Err(reason) = &kubectls.second {
+        let message = format!("the tests have no second version of kubectl:\n  {reason}");
+        if in_ci() {
+            return Err(Failure::Message(message));
+        }
+        eprintln!("xtask: {message}");
+    }
+    Ok(kubectls)
 }
 
-/// The tests find kubectl by a variable, agents and scripts in the tests by PATH.
-fn with_kubectl<'a>(command: &'a mut Command, kubectl: &Kubectl) -> Result<&'a mut Command, Failure> {
-    Ok(match kubectl.path() {
-        Some(path) => command.env("HARNESS_TEST_KUBECTL", path).env("PATH", with_first(path)?),
-        None => command.env_remove("HARNESS_TEST_KUBECTL"),
-    })
+/// The tests find kubectls by a variable (several as in PATH), agents and scripts in the tests find the first by PATH.
+fn with_kubectl<'a>(command: &'a mut Command, kubectls: &Kubectls) -> Result<&'a mut Command, Failure> {
+    if let Some(path) = kubectls.first.path() {
+        command.env("PATH", with_first(path)?);
+    }
+    let paths = kubectls.paths();
+    if paths.is_empty() {
+        return Ok(command.env_remove("HARNESS_TEST_KUBECTL"));
+    }
+    let list =
+        std::env::join_paths(paths).map_err(|error| Failure::Message(format!("HARNESS_TEST_KUBECTL: {error}")))?;
+    Ok(command.env("HARNESS_TEST_KUBECTL", list))
 }
 
 fn in_ci() -> bool {

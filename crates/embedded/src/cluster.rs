@@ -16,7 +16,7 @@ use crate::body::Body;
 use crate::driver::{ClusterClock, Drive};
 use crate::error::ApiError;
 use crate::state::State;
-use crate::{Identity, bootstrap, machinery, respond, server, webhooks};
+use crate::{Identity, bootstrap, machinery, pipe, respond, server, webhooks};
 
 /// How a cluster is to be.
 #[derive(Clone, Debug, Default)]
@@ -195,6 +195,7 @@ impl Cluster {
         async move {
             let (parts, body) = request.into_parts();
             let response = match Limited::new(body, wire::MAX_BODY).collect().await {
+                Ok(body) if pipe::is_needed(&parts) => pipe::answer(&shared, parts, body.to_bytes(), identity).await,
                 Ok(body) => server::answer(&shared, parts, body.to_bytes(), identity).await,
                 Err(_) => respond::failure(&ApiError::new(
                     413,

@@ -60,6 +60,12 @@ pub(crate) fn apply(kind: Kind, info: &Info, object: &Value, patch: Value) -> Re
     }
 }
 
+/// Whether a path leads to no member of an object that there is.
+fn is_missing(object: &Value, path: &str) -> bool {
+    let parent = path.rsplit_once('/').and_then(|(parent, _)| object.pointer(parent));
+    parent.is_some_and(Value::is_object) && object.pointer(path).is_none()
+}
+
 fn json_patch(object: &Value, patch: Value) -> Result<Value, ApiError> {
     if !patch.is_array() {
         let kind = if patch.is_object() { "object" } else { "value" };
@@ -73,9 +79,12 @@ fn json_patch(object: &Value, patch: Value) -> Result<Value, ApiError> {
         return Err(ApiError::new(413, "RequestEntityTooLarge", message));
     }
     let mut patched = object.clone();
+    // As the API server's library does it.
     for operation in operations {
-        // The API server's library adds what is to be replaced and is not there.
         let operation = match operation {
+            // To that library what is not there is null, in an object that is there.
+            PatchOperation::Test(test) if test.value.is_null() && is_missing(&patched, test.path.as_str()) => continue,
+            // It adds what is to be replaced and is not there.
             PatchOperation::Replace(replace) if patched.pointer(replace.path.as_str()).is_none() => {
                 PatchOperation::Add(AddOperation { path: replace.path, value: replace.value })
             }

@@ -132,7 +132,7 @@ fn names<'a>(pod: &'a Value, list: &str) -> impl Iterator<Item = &'a str> {
     object::list(pod, &["spec", list]).iter().filter_map(|container| container["name"].as_str())
 }
 
-fn container_of(pod: &Value, name: &str, asked: &str) -> Result<String, ApiError> {
+pub(crate) fn container_of(pod: &Value, name: &str, asked: &str) -> Result<String, ApiError> {
     let all: Vec<&str> =
         ["initContainers", "containers", "ephemeralContainers"].into_iter().flat_map(|list| names(pod, list)).collect();
     if !asked.is_empty() {

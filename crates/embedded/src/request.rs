@@ -2,7 +2,9 @@
 
 use std::collections::HashMap;
 
+use http::request::Parts;
 use http::{HeaderMap, Method, Uri, header};
+use hyper::upgrade::OnUpgrade;
 use percent_encoding::percent_decode_str;
 use serde_json::json;
 
@@ -213,6 +215,30 @@ pub(crate) fn negotiate(headers: &HeaderMap) -> Result<Accept, ApiError> {
     }
 }
 
+/// What a request that asks for another protocol brings.
+#[derive(Clone, Debug)]
+pub(crate) struct Upgrade {
+    /// `websocket`, `SPDY/3.1`.
+    pub(crate) protocol: String,
+    pub(crate) key: String,
+    /// What may be spoken over a WebSocket.
+    pub(crate) protocols: Vec<String>,
+    pub(crate) connection: Option<OnUpgrade>,
+}
+
+impl Upgrade {
+    pub(crate) fn of(parts: &Parts) -> Option<Self> {
+        let texts = |name| parts.headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+        let protocols = texts(header::SEC_WEBSOCKET_PROTOCOL).flat_map(|list| list.split(','));
+        Some(Self {
+            protocol: texts(header::UPGRADE).next()?.to_owned(),
+            key: texts(header::SEC_WEBSOCKET_KEY).next().unwrap_or_default().to_owned(),
+            protocols: protocols.map(|protocol| protocol.trim().to_owned()).collect(),
+            connection: parts.extensions.get::<OnUpgrade>().cloned(),
+        })
+    }
+}
+
 /// One request, its body already read.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -224,6 +250,7 @@ pub(crate) struct Call {
     pub(crate) identity: Identity,
     pub(crate) user_agent: String,
     pub(crate) target: Target,
+    pub(crate) upgrade: Option<Upgrade>,
 }
 
 impl Call {

@@ -169,7 +169,7 @@ async fn connection(
         let Ok(stream) = acceptor.accept(stream).await else { return };
         let service = service_fn(|request| answer(cluster.clone(), Arc::clone(&token), request));
         let builder = Builder::new(TokioExecutor::new());
-        if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+        if let Err(error) = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).await {
             tracing::debug!(%error, "connection ended");
         }
     };

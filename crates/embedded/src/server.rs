@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::request::Parts;
-use http::{HeaderMap, Response, header};
+use http::{HeaderMap, HeaderValue, Response, header};
 
 use crate::authorise::{self, Attributes};
 use crate::body::Body;
 use crate::cluster::Shared;
 use crate::error::ApiError;
 use crate::registry::{Info, Storage};
-use crate::request::{Call, Path, Query, Verb, is_served, negotiate, parse_path};
+use crate::request::{Call, Path, Query, Upgrade, Verb, is_served, negotiate, parse_path};
 use crate::respond::{self, Answer};
 use crate::state::State;
 use crate::{Identity, discovery, listing, reviews, subresource, watch, webhooks, writes};
@@ -69,8 +69,10 @@ fn attempt(
     };
     let accept = match negotiate(&parts.headers) {
         Ok(accept) => accept,
-        // What answers no objects (logs) is given whatever is accepted.
-        Err(_) if target.subresource.as_deref() == Some("log") => crate::request::Accept::default(),
+        // What answers no objects is given whatever is accepted.
+        Err(_) if matches!(target.subresource.as_deref(), Some("log" | "exec" | "attach" | "portforward")) => {
+            crate::request::Accept::default()
+        }
         Err(error) => return Ok(respond::failure(&error)),
     };
     let call = Call {
@@ -82,18 +84,31 @@ fn attempt(
         user_agent: header_text(&parts.headers, header::USER_AGENT),
         method: parts.method.clone(),
         target,
+        upgrade: Upgrade::of(parts),
     };
     let mut state = shared.lock();
     state.catch_up();
     state.take_warnings();
     state.webhooks.client = Some(call.identity.clone());
-    let response = dispatch(shared, &mut state, &call).unwrap_or_else(|error| respond::failure(&error));
+    let mut response = dispatch(shared, &mut state, &call).unwrap_or_else(|error| respond::failure(&error));
+    if let Some(warning) = deprecated(&call.target) {
+        response.headers_mut().append(header::WARNING, warning);
+    }
     state.webhooks.client = None;
     let wanted = state.webhooks.take_wanted();
     state.settle();
     drop(state);
     shared.notify.notify_one();
     if wanted.is_empty() { Ok(response) } else { Err(wanted) }
+}
+
+/// The warning that comes with every answer about a resource that is deprecated.
+fn deprecated(target: &crate::request::Target) -> Option<HeaderValue> {
+    (target.group.is_empty() && target.plural == "endpoints").then(|| {
+        HeaderValue::from_static(
+            "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"",
+        )
+    })
 }
 
 /// Who is meant: whoever asks, or whom they may speak for.

@@ -9,6 +9,7 @@ use serde_json::Value;
 use simulation::{Change, Controller, Resource};
 
 use crate::events::Correlator;
+use crate::execs::Execs;
 use crate::logs::Logs;
 use crate::object;
 use crate::random::Random;
@@ -32,6 +33,7 @@ pub(crate) struct State {
     pub(crate) time: Time,
     pub(crate) timers: Timers,
     pub(crate) logs: Logs,
+    pub(crate) execs: Execs,
     pub(crate) events: Correlator,
     pub(crate) random: Random,
     pub(crate) watchers: Watchers,
@@ -60,6 +62,7 @@ impl State {
             store: Store::default(),
             timers: Timers::default(),
             logs: Logs::default(),
+            execs: Execs::default(),
             events: Correlator::default(),
             random: Random::new(seed),
             watchers: Watchers::default(),
@@ -93,6 +96,7 @@ impl State {
         self.ended = true;
         self.watchers.wake_all();
         self.timers.fire_all();
+        self.execs.end_all();
     }
 
     /// Warns the client whose request is worked on, once of each thing.
@@ -129,6 +133,17 @@ impl State {
             tracing::warn!(left = self.queue.len(), "controllers do not come to rest");
         }
         self.controllers = controllers;
+    }
+
+    /// Asks one controller after the other until one has an answer.
+    pub(crate) fn ask_controllers<T>(
+        &mut self,
+        mut ask: impl FnMut(&mut dyn Controller, &mut Self) -> Option<T>,
+    ) -> Option<T> {
+        let mut controllers = std::mem::take(&mut self.controllers);
+        let answer = controllers.iter_mut().find_map(|controller| ask(&mut **controller, self));
+        self.controllers = controllers;
+        answer
     }
 
     /// Brings cluster time to `at`: runs what is due until then, each at its own time.

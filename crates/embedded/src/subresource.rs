@@ -13,13 +13,13 @@ use crate::delete::check_preconditions;
 use crate::error::{ApiError, Cause};
 use crate::object;
 use crate::registry::Info;
-use crate::request::Call;
+use crate::request::{Call, Shape};
 use crate::respond::{self, Answer};
 use crate::selectors::LabelSelector;
 use crate::server::object_answer;
 use crate::state::State;
 use crate::writes::{self, delete_options, write_of};
-use crate::{patch, podlog};
+use crate::{exec, patch, podlog};
 
 type Result1 = Result<Response<Body>, ApiError>;
 
@@ -47,9 +47,13 @@ pub(crate) fn answer(shared: &Arc<Shared>, state: &mut State, info: &Arc<Info>, 
         ("eviction", "POST") => eviction(state, info, call, name),
         ("token", "POST") => token(state, info, call, name),
         ("log", "GET") => podlog::answer(shared, state, info, call, name),
-        ("exec" | "attach" | "portforward", "GET" | "POST") => {
+        ("exec", "GET" | "POST") => {
+            let pod = find(state, info, call, name)?;
+            exec::answer(shared, state, &pod, call)
+        }
+        ("attach" | "portforward", "GET" | "POST") => {
             find(state, info, call, name)?;
-            Err(ApiError::new(501, "NotImplemented", format!("the node does not serve {subresource}")))
+            Err(exec::refused(subresource))
         }
         ("proxy", _) => {
             find(state, info, call, name)?;
@@ -136,6 +140,11 @@ fn scale(state: &mut State, info: &Arc<Info>, call: &Call, name: &str) -> Result
     let object = find(state, info, call, name)?;
     let current = scale_of(info, &object)?;
     let wanted = match call.method {
+        Method::GET if call.accept.shape == Shape::Table => {
+            let (version, include) = (&call.accept.shape_version, call.query.text("includeObject"));
+            let table = crate::table::of_scale(state, &current, version, include);
+            return Ok(respond::document(Answer::new(200, table), call.accept.yaml));
+        }
         Method::GET => return Ok(respond::document(Answer::new(200, current), call.accept.yaml)),
         Method::PUT => wire::decode(&call.content_type, &call.body)
             .map_err(|error| ApiError::new(error.status(), "BadRequest", error.to_string()))?,

@@ -111,6 +111,14 @@ impl World for State {
         self.watchers.wake(Topic::Logs);
     }
 
+    fn exec_output(&mut self, id: u64, stderr: bool, data: &[u8]) {
+        self.execs.write(id, stderr, data);
+    }
+
+    fn exec_ended(&mut self, id: u64, code: i32) {
+        self.execs.end(id, code);
+    }
+
     fn random(&mut self) -> u64 {
         self.random.next()
     }

@@ -79,6 +79,15 @@ pub enum Effect {
     },
     /// It listens on something new.
     Listening,
+    /// An attached command has written something.
+    Output {
+        /// As returned by [`Process::attach`].
+        id: u32,
+        /// False: standard output.
+        stderr: bool,
+        /// What it wrote.
+        data: Vec<u8>,
+    },
     /// An exec has ended.
     Executed(ExecResult),
     /// The process is over.
@@ -88,11 +97,11 @@ pub enum Effect {
 /// What an exec came to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ExecResult {
-    /// As returned by [`Process::exec`].
+    /// As returned by [`Process::exec`] or [`Process::attach`].
     pub id: u32,
     /// Exit code.
     pub code: i32,
-    /// Standard output and error, as the probe sees them.
+    /// Standard output and error, as the probe sees them; those of an attached command have come as effects.
     pub output: String,
 }
 
@@ -165,7 +174,8 @@ impl Shared {
 pub struct Process {
     pub(crate) shared: Shared,
     pub(crate) tasks: BTreeMap<u32, Task>,
-    execs: BTreeMap<u32, usize>,
+    /// With the pipe that gathers the output; none: attached.
+    execs: BTreeMap<u32, Option<usize>>,
     next: u32,
     ended: Option<Ended>,
     hungry: Option<Duration>,
@@ -322,17 +332,38 @@ impl Process {
         let pipe = self.shared.next_pipe;
         self.shared.next_pipe += 1;
         self.shared.pipes.insert(pipe, Pipe { data: Vec::new(), writer: id, reader: 0 });
+        let descriptors = Descriptors { input: Input::Null, out: Output::Pipe(pipe), err: Output::Pipe(pipe) };
+        self.beside(id, command, descriptors, now);
+        self.execs.insert(id, Some(pipe));
+        id
+    }
+
+    /// Runs a command beside the main one, whose output comes as effects while it runs and whose input is all there; none
+    /// when there is no room for one more. Step afterwards.
+    pub fn attach(&mut self, command: &[String], input: Vec<u8>, now: Duration) -> Option<u32> {
+        if self.ended.is_some() || !self.room() {
+            return None;
+        }
+        let id = self.next_id();
+        let descriptors = Descriptors {
+            input: Input::Data(Arc::new(input), 0),
+            out: Output::Attached(id, false),
+            err: Output::Attached(id, true),
+        };
+        self.beside(id, command, descriptors, now);
+        self.execs.insert(id, None);
+        Some(id)
+    }
+
+    fn beside(&mut self, id: u32, command: &[String], descriptors: Descriptors, now: Duration) {
         let (variables, cwd) = match self.tasks.get(&MAIN) {
             Some(main) => (main.environment(), self.shared.image.working_dir.clone()),
             None => (BTreeMap::new(), "/".to_owned()),
         };
-        let descriptors = Descriptors { input: Input::Null, out: Output::Pipe(pipe), err: Output::Pipe(pipe) };
         let mut task = Task::new("sh", variables, cwd, descriptors);
         task.frames.push(Frame::Run(command.to_vec()));
         self.tasks.insert(id, task);
-        self.execs.insert(id, pipe);
         self.wake = Some(now);
-        id
     }
 
     /// Ends a running exec, as the runtime does at its time-out.
@@ -459,7 +490,7 @@ impl Process {
         let finished: Vec<u32> = self.execs.keys().copied().filter(|id| self.is_done(*id)).collect();
         for id in finished {
             let Some(pipe) = self.execs.remove(&id) else { continue };
-            let output = self.shared.pipes.remove(&pipe).map(|p| p.data).unwrap_or_default();
+            let output = pipe.and_then(|pipe| self.shared.pipes.remove(&pipe)).map(|p| p.data).unwrap_or_default();
             let code = self.tasks.remove(&id).map_or(137, |task| task.status);
             let output = String::from_utf8_lossy(&output).into_owned();
             self.shared.effects.push(Effect::Executed(ExecResult { id, code, output }));

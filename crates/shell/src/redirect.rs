@@ -56,8 +56,10 @@ impl Process {
             RedirectKind::Write | RedirectKind::Append => {
                 let output = match path.as_str() {
                     "/dev/null" => Output::Null,
-                    "/dev/stdout" | "/proc/1/fd/1" | "/proc/self/fd/1" => Output::Stdout,
-                    "/dev/stderr" | "/proc/1/fd/2" | "/proc/self/fd/2" => Output::Stderr,
+                    "/dev/stdout" | "/proc/self/fd/1" => task.files.out.clone(),
+                    "/dev/stderr" | "/proc/self/fd/2" => task.files.err.clone(),
+                    "/proc/1/fd/1" => Output::Stdout,
+                    "/proc/1/fd/2" => Output::Stderr,
                     _ => {
                         let mut files = self.shared.files.lock().unwrap_or_else(PoisonError::into_inner);
                         let opened = if redirect.kind == RedirectKind::Write {

@@ -22,6 +22,8 @@ pub(crate) enum Output {
     Null,
     Pipe(usize),
     File(String),
+    /// To whoever attached this command; true: as its standard error.
+    Attached(u32, bool),
 }
 
 /// The three descriptors.

@@ -147,6 +147,21 @@ pub struct ContainerRun {
     pub restart: u32,
 }
 
+/// A command that somebody runs in a container from outside, as `kubectl exec` does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    /// Chosen by the API server.
+    pub id: u64,
+    /// `metadata.uid` of the pod.
+    pub pod_uid: String,
+    /// Name of the container.
+    pub container: String,
+    /// The command and its arguments.
+    pub command: Vec<String>,
+    /// All that it can read from standard input.
+    pub input: Vec<u8>,
+}
+
 /// The cluster as a controller sees it. Objects are whole Kubernetes objects with apiVersion and kind.
 ///
 /// Writes pass the same defaulting, validation and admission as those of a client, and are seen by every watcher.
@@ -216,6 +231,12 @@ pub trait World {
     /// The log is gone, as after the runtime has removed the container.
     fn drop_log(&mut self, run: &ContainerRun);
 
+    /// An [`Exec`] has written something.
+    fn exec_output(&mut self, id: u64, stderr: bool, data: &[u8]);
+
+    /// An [`Exec`] has ended with this exit code.
+    fn exec_ended(&mut self, id: u64, code: i32);
+
     /// A random number from the cluster's seed.
     fn random(&mut self) -> u64;
 
@@ -241,4 +262,16 @@ pub trait Controller: Debug + Send {
 
     /// Called when a timer is due.
     fn wake(&mut self, world: &mut dyn World, key: &str);
+
+    /// Begins a command in a container of its own; none when the pod is none of its own. What becomes of it is told with
+    /// [`World::exec_output`] and [`World::exec_ended`]. The error is why it can't begin, as the kubelet words it.
+    fn exec(&mut self, world: &mut dyn World, exec: &Exec) -> Option<Result<(), String>> {
+        let _ = (world, exec);
+        None
+    }
+
+    /// Ends a command that it has begun; nothing more is told of it.
+    fn cancel_exec(&mut self, world: &mut dyn World, exec: &Exec) {
+        let _ = (world, exec);
+    }
 }

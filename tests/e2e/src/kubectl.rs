@@ -15,17 +15,28 @@ pub struct Kubectl {
     home: PathBuf,
 }
 
-/// The kubectl that `cargo xtask setup` provides, or the one on PATH.
+/// The kubectl that `cargo xtask setup` provides, or the one on PATH; of several the first.
 ///
 /// Without one the test has to be left; in CI that is a failure.
 ///
 /// # Panics
 /// When there is none and `CI` is set.
 pub fn kubectl_or_skip(test: &str) -> Option<PathBuf> {
-    let named = std::env::var_os("HARNESS_TEST_KUBECTL").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = named.or_else(|| std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|p| p.is_file()));
-    if found.is_none() {
+    kubectls_or_skip(test).into_iter().next()
+}
+
+/// All kubectls that `cargo xtask setup` provides, each another version, or the one on PATH.
+///
+/// # Panics
+/// When there is none and `CI` is set.
+pub fn kubectls_or_skip(test: &str) -> Vec<PathBuf> {
+    let named = std::env::var_os("HARNESS_TEST_KUBECTL").unwrap_or_default();
+    let mut found: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| path.is_file()).collect();
+    if found.is_empty() {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        found.extend(std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|path| path.is_file()));
+    }
+    if found.is_empty() {
         let in_ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
         assert!(!in_ci, "{test} needs kubectl (cargo xtask setup)");
         eprintln!("skipped: {test} needs kubectl (cargo xtask setup)");

@@ -98,3 +98,25 @@ fn row(state: &State, info: &Info, object: &Value, version: &str, include: &str)
     };
     row
 }
+
+/// A Scale as a table. Other than objects it has the same columns whatever it is the scale of.
+pub(crate) fn of_scale(state: &State, scale: &Value, version: &str, include: &str) -> Value {
+    let columns = ["Name:string", "Desired:integer", "Available:integer", "Age:string"].map(column);
+    let definitions = columns.map(|column| {
+        json!({"name": column.name, "type": column.kind, "format": column.format, "description": "", "priority": 0})
+    });
+    let (desired, available) = (scale["spec"]["replicas"].as_i64(), scale["status"]["replicas"].as_i64());
+    let age = text::age(&scale["metadata"]["creationTimestamp"], state.now());
+    let object = match include {
+        "None" => Value::Null,
+        "Object" => scale.clone(),
+        _ => metadata_only(scale, version),
+    };
+    json!({
+        "kind": "Table", "apiVersion": format!("meta.k8s.io/{version}"),
+        "metadata": {"resourceVersion": scale["metadata"]["resourceVersion"]}, "columnDefinitions": definitions,
+        "rows": [{
+            "cells": [scale["metadata"]["name"], desired.unwrap_or(0), available.unwrap_or(0), age], "object": object,
+        }],
+    })
+}

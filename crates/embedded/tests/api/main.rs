@@ -3,6 +3,7 @@
 mod access;
 mod client;
 mod conformance;
+mod controllers;
 mod custom;
 mod kubectl;
 mod machinery;

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use crate::files::{Files, normalise};
 use crate::network::Network;
-use crate::process::{PIPE, Shared};
+use crate::process::{Effect, PIPE, Shared};
 use crate::syntax::Node;
 use crate::task::{Input, Output, Task};
 
@@ -55,6 +55,9 @@ impl Shared {
             Output::Stdout => self.emit(false, bytes),
             Output::Stderr => self.emit(true, bytes),
             Output::Null => {}
+            Output::Attached(id, stderr) => {
+                self.effects.push(Effect::Output { id: *id, stderr: *stderr, data: bytes.to_vec() });
+            }
             Output::Pipe(pipe) => {
                 if let Some(pipe) = self.pipes.get_mut(pipe) {
                     let room = (4 * PIPE).saturating_sub(pipe.data.len());

@@ -145,14 +145,14 @@ impl Sync<'_> {
         self.store_status(world, status);
     }
 
-    /// Notes the current revision on the deployment itself.
+    /// Notes the current revision on the deployment itself; by way of its status, which makes no new generation.
     fn take_revision(&mut self, world: &mut dyn World, revision: i64) {
         if annotation(&self.deployment, REVISION) == Some(revision.to_string().as_str()) {
             return;
         }
         let mut changed = (*self.deployment).clone();
         put(&mut changed, &["metadata", "annotations", REVISION], json!(revision.to_string()));
-        if let Ok(stored) = world.update(&DEPLOYMENTS, changed, MANAGER) {
+        if let Ok(stored) = world.update_status(&DEPLOYMENTS, changed, MANAGER) {
             self.deployment = stored;
         }
     }

@@ -5,6 +5,7 @@
 
 mod backoff;
 mod environment;
+mod exec;
 mod image;
 mod network;
 mod node;
@@ -23,7 +24,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::Value;
 use simulation::resources::{NODES, PODS};
-use simulation::{Change, Controller, World};
+use simulation::{Change, Controller, Exec, World};
 
 use crate::NodeConfig;
 use crate::fields::{after, millis, name, text, uid};
@@ -211,5 +212,13 @@ impl Controller for Kubelet {
             Some(node) => node::heartbeat(world, &self.shared, node),
             None => self.turn(world, key),
         }
+    }
+
+    fn exec(&mut self, world: &mut dyn World, exec: &Exec) -> Option<Result<(), String>> {
+        self.begin_exec(world, exec)
+    }
+
+    fn cancel_exec(&mut self, world: &mut dyn World, exec: &Exec) {
+        self.end_exec(world, exec);
     }
 }

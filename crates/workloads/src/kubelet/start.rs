@@ -174,6 +174,7 @@ impl Worker {
             ending: None,
             exit,
             last_lines: VecDeque::new(),
+            execs: Vec::new(),
         });
         unit.doomed = None;
         unit.started = false;

@@ -239,7 +239,18 @@ impl Worker {
                 context.world.log(&log, stderr, &text);
             }
             Effect::Listening => {}
-            Effect::Executed(result) => self.exec_done(context, index, now, &result),
+            Effect::Output { id, stderr, data } => {
+                if let Some((_, exec)) = run.execs.iter().find(|(own, _)| *own == id) {
+                    context.world.exec_output(*exec, stderr, &data);
+                }
+            }
+            Effect::Executed(result) => match run.execs.iter().position(|(own, _)| *own == result.id) {
+                Some(at) => {
+                    let (_, exec) = run.execs.swap_remove(at);
+                    context.world.exec_ended(exec, result.code);
+                }
+                None => self.exec_done(context, index, now, &result),
+            },
             Effect::Ended(ended) => run.ending = Some((now.max(after(run.started, SHORTEST)), ended)),
         }
     }
@@ -279,6 +290,7 @@ impl Worker {
             id: run.id.clone(),
         });
         let restart = run.restart;
+        self.lose_execs(context.world, index);
         let unit = &mut self.units[index];
         unit.ready = false;
         unit.started = false;

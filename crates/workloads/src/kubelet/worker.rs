@@ -39,6 +39,8 @@ pub(super) struct Run {
     pub(super) ending: Option<(Timestamp, shell::Ended)>,
     pub(super) exit: Option<Exit>,
     pub(super) last_lines: VecDeque<String>,
+    /// Commands from outside: the process's id of each, and the API server's.
+    pub(super) execs: Vec<(u32, u64)>,
 }
 
 impl Run {
@@ -241,6 +243,7 @@ impl Worker {
         let force = !matches!(self.life, Life::Leaving(_) | Life::Over | Life::Stopped(_));
         for index in 0..self.units.len() {
             let running = self.units[index].is_running();
+            self.lose_execs(world, index);
             if force && running && self.life != Life::Stopping {
                 let message = format!("Stopping container {}", self.units[index].name);
                 self.say(world, Some(index), false, "Killing", message);

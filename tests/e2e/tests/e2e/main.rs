@@ -2,6 +2,7 @@
 
 mod agents;
 mod agreement;
+mod any_cluster;
 mod authoring;
 mod bad_input;
 mod containment;
@@ -11,6 +12,7 @@ mod hostile;
 mod interrupt;
 mod kills;
 mod kind;
+mod kubectl;
 mod kubectl_breadth;
 mod kubectl_crash;
 mod leak_of_truth;
