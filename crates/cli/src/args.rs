@@ -304,7 +304,7 @@ pub(crate) enum Failures {
     New {
         /// Its id, as in `oom-killed`
         id: String,
-        #[arg(long, value_name = "LANG", value_parser = language, help = "What it is written in: yaml, rust or script")]
+        #[arg(long, value_name = "LANG", value_parser = language, help = "What it is written in: yaml, rust, c, js or script")]
         lang: api::Lang,
         /// The folder to make it in [default: the first failures folder]
         #[arg(long, value_name = "DIR")]
@@ -535,8 +535,8 @@ const LATER: &str = "not available in this version";
 fn language(text: &str) -> Result<api::Lang, String> {
     match text.parse() {
         Ok(language) => Ok(language),
-        Err(_) if ["c", "js", "python"].contains(&text) => Err(LATER.to_owned()),
-        Err(_) => Err("write yaml, rust or script".to_owned()),
+        Err(_) if text == "python" => Err(LATER.to_owned()),
+        Err(_) => Err("write yaml, rust, c, js or script".to_owned()),
     }
 }
 

@@ -30,6 +30,8 @@ use crate::{Cancel, Setting, claims};
 
 /// Cluster time for the workload to become healthy.
 const PREPARE: Duration = Duration::from_secs(300);
+/// Cluster time for every watch to tell what has happened until then.
+const LAG: Duration = Duration::from_secs(10);
 /// Wall and cluster time for one call of `induce` or `stop`.
 const CALL: Duration = Duration::from_secs(120);
 /// The shortest time in which a failure must take hold, whatever it expects.
@@ -297,8 +299,19 @@ impl Scene {
                 PREPARE.as_secs()
             )));
         }
-        if let Some(symptom) = watches.observer.symptom_holding_now() {
-            return Err(End::invalid(format!("symptom `{symptom}` holds already before the failure is induced")));
+        // Watches of several kinds come in no common order: what one tells may be older than what another has told.
+        let unseen = watches.pump_until(LAG, |observer, _| {
+            observer.set_baseline();
+            observer.holds_now() && observer.symptom_holding_now().is_none()
+        });
+        if unseen.await.is_err() {
+            return Err(End::invalid(match watches.observer.symptom_holding_now() {
+                Some(symptom) => format!("symptom `{symptom}` holds already before the failure is induced"),
+                None => {
+                    let broken = broken(&watches.observer, self.clock.now());
+                    format!("the workload did not stay healthy until the failure was induced: {broken} did not hold")
+                }
+            }));
         }
         Ok(watches)
     }

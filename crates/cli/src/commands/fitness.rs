@@ -37,7 +37,7 @@ fn progress(step: &FitnessStep) -> String {
     match step {
         FitnessStep::Planned { failure, cases, side_by_side, expected } => {
             let side_by_side = side_by_side.min(cases);
-            format!("{failure}: {cases} cases, {side_by_side} at a time; about {} by itself", time(expected))
+            format!("{failure}: {cases} cases, {side_by_side} at a time; likely less than {}", time(expected))
         }
         FitnessStep::Slow { failure, case, phase, elapsed } => {
             format!("      SLOW  {failure}: {case}  {} {} so far", phase.as_str(), time(elapsed))

@@ -8,8 +8,9 @@ use std::time::{Duration, Instant};
 
 use model::Phase;
 
-/// Between two words about a phase that still goes on.
-const SLOW: Duration = Duration::from_secs(30);
+/// Between two words about a phase that still goes on, and between two looks at it.
+const SLOW: Duration = Duration::from_secs(60);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,12 +82,15 @@ impl Stage {
     /// Says again and again which phase goes on, until it is dropped.
     pub(crate) async fn slow(&self) -> Infallible {
         let Some(Tell(tell)) = &self.tell else { return pending().await };
+        let mut told = (Phase::Lease, 0);
         loop {
-            tokio::time::sleep(SLOW).await;
+            tokio::time::sleep(LOOK).await;
             let (phase, since) = *self.phase.lock().unwrap_or_else(PoisonError::into_inner);
+            let times = if told.0 == phase { told.1 } else { 0 };
             let elapsed = since.elapsed();
-            if elapsed >= SLOW {
+            if elapsed >= SLOW * (times + 1) {
                 tell(Step::Slow { failure: self.failure.clone(), case: self.case.clone(), phase, elapsed });
+                told = (phase, times + 1);
             }
         }
     }
