@@ -4,6 +4,7 @@
 
 mod cargo;
 mod kubectl;
+mod languages;
 mod outcome;
 mod program;
 mod rust;
@@ -16,7 +17,7 @@ Usage: cargo xtask <task>
 
   quickstart        set up what is missing, build, run matrices/quickstart.yaml on the embedded cluster
   test              set up what the tests need, check the format, run all tests (what .ci/run does)
-  setup             only set up: the WebAssembly target, a C compiler, a pinned kubectl
+  setup             only set up: the WebAssembly target, a C compiler, a pinned kubectl, zig and componentize-qjs
   check             format, clippy, and cargo-deny where it is installed
   soak [--kills N]  kill the program at every crash point and at N random moments (default 1000)
   bench             build and run the benchmarks; they print numbers and assert nothing

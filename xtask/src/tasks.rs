@@ -6,19 +6,24 @@ use std::process::Command;
 
 use crate::cargo;
 use crate::kubectl::{self, Kubectl};
+use crate::languages::{self, Languages};
 use crate::outcome::{Failure, Outcome};
 use crate::program;
 use crate::rust;
 
 const INSTALL_KUBECTL: &str = "https://kubernetes.io/docs/tasks/tools/";
 
-/// Sets up everything, kubectl included.
+/// Sets up everything, kubectl and the tools of the examples included.
 pub(crate) fn setup() -> Outcome {
     set_up_build()?;
     let kubectl = set_up_kubectl()?;
+    let languages = set_up_languages()?;
     eprintln!("xtask: the WebAssembly target and a C compiler are there");
     if let Some(path) = kubectl.path() {
         eprintln!("xtask: kubectl for the tests is {}", path.display());
+    }
+    for bin in &languages.bins {
+        eprintln!("xtask: for failures in C and JavaScript, put on PATH: {}", bin.display());
     }
     Ok(())
 }
@@ -35,10 +40,12 @@ pub(crate) fn quickstart() -> Outcome {
 pub(crate) fn test() -> Outcome {
     set_up_build()?;
     let kubectl = set_up_kubectl()?;
+    let languages = set_up_languages()?;
     check_format()?;
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-    program::run(with_kubectl(&mut command, &kubectl)?)?;
+    command.env("ZIG_GLOBAL_CACHE_DIR", languages::zig_cache());
+    program::run(with_tools(&mut command, &kubectl, &languages)?)?;
     program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))
 }
 
@@ -58,7 +65,7 @@ pub(crate) fn soak(args: &[OsString]) -> Outcome {
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--test", "e2e", "--"]);
     command.args(["kills::soak", "--exact", "--ignored", "--nocapture"]).env("HARNESS_SOAK_KILLS", kills.to_string());
-    program::run(with_kubectl(&mut command, &kubectl)?)
+    program::run(with_tools(&mut command, &kubectl, &Languages::default())?)
 }
 
 /// Format, clippy, cargo-deny.
@@ -122,12 +129,37 @@ fn set_up_kubectl() -> Result<Kubectl, Failure> {
     Ok(kubectl)
 }
 
-/// The tests find kubectl by a variable, agents and scripts in the tests by PATH.
-fn with_kubectl<'a>(command: &'a mut Command, kubectl: &Kubectl) -> Result<&'a mut Command, Failure> {
-    Ok(match kubectl.path() {
-        Some(path) => command.env("HARNESS_TEST_KUBECTL", path).env("PATH", with_first(path)?),
-        None => command.env_remove("HARNESS_TEST_KUBECTL"),
-    })
+fn set_up_languages() -> Result<Languages, Failure> {
+    let languages = languages::ensure();
+    if languages.missing.is_empty() {
+        return Ok(languages);
+    }
+    let missing = languages.missing.join("\n  ");
+    let message = format!("the tests of failures in C and JavaScript cannot all be run:\n  {missing}");
+    if in_ci() {
+        return Err(Failure::Message(message));
+    }
+    eprintln!("xtask: {message}\n  They are skipped until then.");
+    Ok(languages)
+}
+
+/// The tests find kubectl by a variable, agents and scripts in the tests by PATH; compilers by PATH.
+fn with_tools<'a>(
+    command: &'a mut Command,
+    kubectl: &Kubectl,
+    languages: &Languages,
+) -> Result<&'a mut Command, Failure> {
+    let path = match kubectl.path() {
+        Some(path) => {
+            command.env("HARNESS_TEST_KUBECTL", path);
+            with_first(path)?
+        }
+        None => {
+            command.env_remove("HARNESS_TEST_KUBECTL");
+            std::env::var_os("PATH").unwrap_or_default()
+        }
+    };
+    Ok(command.env("PATH", languages.path(&path)?))
 }
 
 fn in_ci() -> bool {

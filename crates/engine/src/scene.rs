@@ -286,13 +286,17 @@ impl Scene {
                 .await
                 .map_err(|error| End::test(format!("the workload: {error}")))?;
         }
-        let healthy = watches
-            .pump_until(PREPARE, |observer, _| {
-                observer.set_baseline();
-                observer.holds_now()
-            })
-            .await;
-        if healthy.is_err() {
+        self.become_healthy(&mut watches).await?;
+        Ok(watches)
+    }
+
+    /// Waits until health holds and no symptom does.
+    async fn become_healthy(&self, watches: &mut Watches) -> Result<(), End> {
+        let healthy = watches.pump_until(PREPARE, |observer, _| {
+            observer.set_baseline();
+            observer.holds_now()
+        });
+        if healthy.await.is_err() {
             let broken = broken(&watches.observer, self.clock.now());
             return Err(End::invalid(format!(
                 "the workload did not become healthy within {} s of cluster time: {broken} did not hold",
@@ -304,16 +308,16 @@ impl Scene {
             observer.set_baseline();
             observer.holds_now() && observer.symptom_holding_now().is_none()
         });
-        if unseen.await.is_err() {
-            return Err(End::invalid(match watches.observer.symptom_holding_now() {
-                Some(symptom) => format!("symptom `{symptom}` holds already before the failure is induced"),
-                None => {
-                    let broken = broken(&watches.observer, self.clock.now());
-                    format!("the workload did not stay healthy until the failure was induced: {broken} did not hold")
-                }
-            }));
+        if unseen.await.is_ok() {
+            return Ok(());
         }
-        Ok(watches)
+        Err(End::invalid(match watches.observer.symptom_holding_now() {
+            Some(symptom) => format!("symptom `{symptom}` holds already before the failure is induced"),
+            None => {
+                let broken = broken(&watches.observer, self.clock.now());
+                format!("the workload did not stay healthy until the failure was induced: {broken} did not hold")
+            }
+        }))
     }
 
     async fn check_kinds(&self) -> Result<(), End> {

@@ -30,7 +30,7 @@ export function stop(call, state) {
     patch(deployment(params.app), "strategic", withImage(JSON.parse(state).before));
   } catch (error) {
     // Gone meanwhile: then there is nothing to put back.
-    if (error.tag !== "not-found") throw error;
+    if (error.payload?.tag !== "not-found") throw error;
   }
 }
 

@@ -42,7 +42,7 @@ export function stop(call, state) {
     patch(settings, "merge", JSON.stringify({ data: { [wrong]: null, [right]: value } }));
   } catch (error) {
     // Gone meanwhile: then there is nothing to put back.
-    if (error.tag !== "not-found") throw error;
+    if (error.payload?.tag !== "not-found") throw error;
   }
 }
 
