@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use e2e::{Sandbox, kubectl_or_skip, repository};
+use e2e::{Cluster, Sandbox, kubectl_or_skip, repository};
 use serde_json::Value;
 
 use crate::library;
@@ -204,6 +204,36 @@ fn what_is_unfit_is_told_with_the_line_to_change() {
 
     let repair_as_wrong = |text: String| text.replace("imagePullPolicy: Always", "image: \"nginx:1.27\"");
     instructed(&unfit(&sandbox, "not-wrong", repair_as_wrong), "wrong fix pull-always", "it passes");
+    sandbox.assert_nothing_left();
+}
+
+/// Where time is real, the cases of a proof share the cluster: it takes as long as one of them, not as eight.
+#[test]
+fn on_an_existing_cluster_the_cases_of_a_proof_go_side_by_side() {
+    let (cluster, sandbox) = (Cluster::up(), Sandbox::new());
+    let kubeconfig = cluster.kubeconfig().to_string_lossy().into_owned();
+    let text = fs::read_to_string(cluster.kubeconfig()).expect("a kubeconfig");
+    let server = text.lines().find_map(|line| line.trim().strip_prefix("server: ")).expect("an address");
+    sandbox.write("grants.yaml", format!("clusters:\n  - {{context: embedded, server: \"{server}\"}}\n"));
+    sandbox.harness(&["failures", "new", "there", "--lang", "yaml"]).expect(0);
+    let path = sandbox.path().join("failures/there/metadata.yaml");
+    let metadata = fs::read_to_string(&path).expect("metadata");
+    fs::write(&path, metadata.replace("for: 60s", "for: 5s")).expect("written");
+    let started = Instant::now();
+    let tested = sandbox.harness(&["failures", "test", "there", "--kubeconfig", &kubeconfig]).expect(0);
+    let took = started.elapsed();
+    assert!(tested.stderr.contains("there: 6 cases, 6 at a time; likely less than"), "{}", tested.stderr);
+    let done = tested.stderr.matches(" done in ").count();
+    assert_eq!(done, 6, "{}", tested.stderr);
+    assert!(tested.stdout.contains("1 of 1 fit; proved on: stub cluster"), "{}", tested.stdout);
+    // Five of the cases wait a minute for a repair that does not come.
+    assert!(took < Duration::from_secs(240), "{took:?}\n{}", tested.stderr);
+
+    let quick = ["failures", "test", "no-fault", "--quick", "--format", "json"];
+    let quick = sandbox.harness(&quick).expect(0).json();
+    let skipped = quick[0]["checks"].as_array().into_iter().flatten().filter(|check| check["result"] == "skipped");
+    let names: Vec<&str> = skipped.filter_map(|check| check["name"].as_str()).collect();
+    assert!(names.contains(&"scaling to zero") && names.contains(&"deleting the workload"), "{names:?}");
     sandbox.assert_nothing_left();
 }
 
