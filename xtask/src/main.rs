@@ -5,6 +5,7 @@
 mod cargo;
 mod fuzz;
 mod kubectl;
+mod languages;
 mod outcome;
 mod program;
 mod rust;
@@ -18,7 +19,7 @@ Usage: cargo xtask <task>
   quickstart        set up what is missing, build, run matrices/quickstart.yaml on the embedded cluster
   test              set up what the tests need, check the format, run all tests, fuzz every target for half a minute
                     (what .ci/run does)
-  setup             only set up: the WebAssembly target, C and C++ compilers, a pinned kubectl
+  setup             only set up: the WebAssembly target, C and C++ compilers, two kubectls, zig and componentize-qjs
   check             format, clippy, and cargo-deny where it is installed
   soak [--kills N]  kill the program at every crash point and at N random moments (default 1000)
   fuzz [TARGET...] [--seconds N]

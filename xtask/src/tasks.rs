@@ -7,20 +7,25 @@ use std::process::Command;
 use crate::cargo;
 use crate::fuzz;
 use crate::kubectl::{self, Kubectl, Kubectls};
+use crate::languages::{self, Languages};
 use crate::outcome::{Failure, Outcome};
 use crate::program;
 use crate::rust;
 
 const INSTALL_KUBECTL: &str = "https://kubernetes.io/docs/tasks/tools/";
 
-/// Sets up everything, kubectl included.
+/// Sets up everything, kubectl and the tools of the examples included.
 pub(crate) fn setup() -> Outcome {
     set_up_build()?;
     fuzz::check_cpp_compiler()?;
     let kubectls = set_up_kubectl()?;
+    let languages = set_up_languages()?;
     eprintln!("xtask: the WebAssembly target, a C and a C++ compiler are there");
     for path in kubectls.paths() {
         eprintln!("xtask: kubectl for the tests is {}", path.display());
+    }
+    for bin in &languages.bins {
+        eprintln!("xtask: for failures in C and JavaScript, put on PATH: {}", bin.display());
     }
     Ok(())
 }
@@ -38,10 +43,12 @@ pub(crate) fn test() -> Outcome {
     set_up_build()?;
     fuzz::check_cpp_compiler()?;
     let kubectls = set_up_kubectl()?;
+    let languages = set_up_languages()?;
     check_format()?;
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--no-fail-fast", "--lib", "--bins", "--tests"]);
-    program::run(with_kubectl(&mut command, &kubectls)?)?;
+    command.env("ZIG_GLOBAL_CACHE_DIR", languages::zig_cache());
+    program::run(with_tools(&mut command, &kubectls, &languages)?)?;
     program::run(cargo::cargo().args(["test", "--release", "--workspace", "--quiet", "--doc"]))?;
     fuzz::briefly()
 }
@@ -62,7 +69,7 @@ pub(crate) fn soak(args: &[OsString]) -> Outcome {
     let mut command = cargo::cargo();
     command.args(["test", "--release", "--workspace", "--test", "e2e", "--"]);
     command.args(["kills::soak", "--exact", "--ignored", "--nocapture"]).env("HARNESS_SOAK_KILLS", kills.to_string());
-    program::run(with_kubectl(&mut command, &kubectls)?)
+    program::run(with_tools(&mut command, &kubectls, &Languages::default())?)
 }
 
 /// Format, clippy, cargo-deny.
@@ -133,11 +140,32 @@ fn set_up_kubectl() -> Result<Kubectls, Failure> {
     Ok(kubectls)
 }
 
-/// The tests find kubectls by a variable (several as in PATH), agents and scripts in the tests find the first by PATH.
-fn with_kubectl<'a>(command: &'a mut Command, kubectls: &Kubectls) -> Result<&'a mut Command, Failure> {
-    if let Some(path) = kubectls.first.path() {
-        command.env("PATH", with_first(path)?);
+fn set_up_languages() -> Result<Languages, Failure> {
+    let languages = languages::ensure();
+    if languages.missing.is_empty() {
+        return Ok(languages);
     }
+    let missing = languages.missing.join("\n  ");
+    let message = format!("the tests of failures in C and JavaScript cannot all be run:\n  {missing}");
+    if in_ci() {
+        return Err(Failure::Message(message));
+    }
+    eprintln!("xtask: {message}\n  They are skipped until then.");
+    Ok(languages)
+}
+
+/// The tests find kubectls by a variable (several as in PATH), agents and scripts in the tests find the first by PATH; compilers
+/// are found by PATH.
+fn with_tools<'a>(
+    command: &'a mut Command,
+    kubectls: &Kubectls,
+    languages: &Languages,
+) -> Result<&'a mut Command, Failure> {
+    let path = match kubectls.first.path() {
+        Some(path) => with_first(path)?,
+        None => std::env::var_os("PATH").unwrap_or_default(),
+    };
+    command.env("PATH", languages.path(&path)?);
     let paths = kubectls.paths();
     if paths.is_empty() {
         return Ok(command.env_remove("HARNESS_TEST_KUBECTL"));

@@ -49,8 +49,13 @@ impl Harness {
             format!(" --failures-dir {}", shown(parent))
         };
         let mut next = vec![format!("harness-cli{dirs} failures run {id}")];
-        if lang == Lang::Rust {
+        if matches!(lang, Lang::Rust | Lang::C | Lang::Js) {
             next.insert(0, format!("harness-cli failures build {}", shown(&folder)));
+        }
+        match lang {
+            Lang::C => next.insert(0, "pip install ziglang==0.17.1".to_owned()),
+            Lang::Js => next.insert(0, format!("npm install --prefix {}", shown(&folder))),
+            _ => {}
         }
         Ok(NewFailure { folder, files, next })
     }

@@ -152,6 +152,7 @@ impl Harness {
             params,
             provisioner,
             cluster: name,
+            namespace: None,
             seed: seed(),
             cancel: cancel.clone(),
         };

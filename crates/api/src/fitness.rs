@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use catalog::{Failure, Origin};
-use engine::{Cancel, Fitness, FitnessRequest, FitnessVerdict, Proof};
+use engine::{Cancel, Fitness, FitnessRequest, FitnessStep, FitnessVerdict, Proof, Slots, TellFitness};
 use gate::Grants;
 use model::exit_code;
 use serde::Serialize;
@@ -27,6 +27,19 @@ pub struct FailuresTest {
     pub context: Option<String>,
     /// Everything random follows from it; a random one when none.
     pub seed: Option<u64>,
+    /// How many cases may be at work on an existing cluster at a time; a few when none is given.
+    pub parallel: Option<NonZero<u32>>,
+    /// Only what must pass, and doing nothing: no wrong fixes, no ways out.
+    pub quick: bool,
+}
+
+/// What is told while failures are tested.
+#[derive(Clone, Copy, Debug)]
+pub enum Told<'a> {
+    /// Something goes on on an existing cluster, where time is real.
+    Step(&'a FitnessStep),
+    /// A failure is done.
+    Tested(&'a FailureTested),
 }
 
 /// What became of one failure.
@@ -40,15 +53,16 @@ pub struct FailureTested {
 }
 
 impl Harness {
-    /// Proves failures, several side by side where each has a cluster of its own. `tell` hears of each as it is done.
-    /// What comes back are all of them in the order of their ids, and the exit code that they mean.
+    /// Proves failures: several side by side where each has a cluster of its own; on an existing one their cases side by side,
+    /// in namespaces of their own, but for those that change the cluster for all. `tell` hears of each as it is done. What
+    /// comes back are all of them in the order of their ids, and the exit code that they mean.
     ///
     /// # Errors
     /// Before anything is run: an unknown id, a failure with errors, a cluster that may not be used.
     pub fn failures_test(
         &self,
         test: &FailuresTest,
-        tell: impl Fn(&FailureTested) + Sync,
+        tell: impl Fn(Told<'_>) + Send + Sync + 'static,
         cancel: &Cancel,
     ) -> Result<(Vec<FailureTested>, u8), ApiError> {
         let failures = self.selected(&test.ids)?;
@@ -71,6 +85,11 @@ impl Harness {
             setting.grants = Arc::new(all);
         }
         let seed = test.seed.unwrap_or_else(seed);
+        let (tell, shared) = (Arc::new(tell), Slots::new(test.parallel.unwrap_or(SIDE_BY_SIDE)));
+        let steps = existing.then(|| {
+            let tell = Arc::clone(&tell);
+            TellFitness(Arc::new(move |step| tell(Told::Step(&step))))
+        });
         let request = |failure: &Failure| -> Result<FitnessRequest, ApiError> {
             Ok(FitnessRequest {
                 setting: setting.clone(),
@@ -78,12 +97,18 @@ impl Harness {
                 provisioner: Arc::clone(&provisioner),
                 cluster: CLUSTER.parse().map_err(|error: model::IdError| ApiError::input(error.to_string()))?,
                 seed,
+                // The cases of one embedded cluster after another: its time hurries only while nothing else is at work.
+                slots: if existing { shared.clone() } else { Slots::new(NonZero::<u32>::MIN) },
+                quick: test.quick,
+                tell: steps.clone(),
                 cancel: cancel.clone(),
             })
         };
         let requests = failures.iter().map(|failure| request(failure)).collect::<Result<VecDeque<_>, _>>()?;
-        let workers = if existing { 1 } else { std::thread::available_parallelism().map_or(1, NonZero::get) };
-        let mut tested = side_by_side(requests, workers, &tell)?;
+        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+        // On an existing cluster there is mostly waiting, and the places there are the limit.
+        let workers = if existing { WAITING } else { cores };
+        let mut tested = side_by_side(requests, workers, &*tell)?;
         tested.sort_by(|a, b| a.fitness.id.cmp(&b.fitness.id));
         let code = exit_code_of(&tested, cancel);
         Ok((tested, code))
@@ -102,6 +127,10 @@ impl Harness {
     }
 }
 
+/// Cases at a time on an existing cluster: about the number that a proof has, with three or four small pods each.
+const SIDE_BY_SIDE: NonZero<u32> = NonZero::<u32>::MIN.saturating_add(7);
+/// Failures whose cases wait for places there.
+const WAITING: usize = 4;
 /// The cluster's name for grants.
 const CLUSTER: &str = "local";
 
@@ -109,7 +138,7 @@ const CLUSTER: &str = "local";
 fn side_by_side(
     requests: VecDeque<FitnessRequest>,
     workers: usize,
-    tell: &(impl Fn(&FailureTested) + Sync),
+    tell: &(impl Fn(Told<'_>) + Sync),
 ) -> Result<Vec<FailureTested>, ApiError> {
     let runtimes = (0..workers.min(requests.len()).max(1))
         .map(|_| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build())
@@ -125,7 +154,7 @@ fn side_by_side(
                     let failure = request.failure.clone();
                     let fitness = runtime.block_on(engine::prove(request));
                     let one = FailureTested { instructions: instructions(&fitness, &failure), fitness };
-                    tell(&one);
+                    tell(Told::Tested(&one));
                     tested.lock().unwrap_or_else(PoisonError::into_inner).push(one);
                 }
             });

@@ -33,14 +33,14 @@ pub use choice::{Again, Choice, Rerun};
 pub use cluster::{RunningCluster, cluster_up};
 pub use config::{Config, Overrides};
 pub use engine::{
-    Cancel, Canceller, Fitness, FitnessCheck, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener, Partition, Proof,
-    ProvedOn, Stage,
+    Cancel, Canceller, Fitness, FitnessCheck, FitnessStep, FitnessVerdict, HOST_ONLY, Held, Interrupt, Listener,
+    Partition, Proof, ProvedOn, Stage,
 };
 pub use error::ApiError;
 pub use executor::agent::Given;
 pub use executor::{OnLine, Sandbox, arguments, hide_arguments, sandbox_available, stage};
 pub use failures::{FailureDetails, FailureEntry, FailureList, FailureRun};
-pub use fitness::{FailureTested, FailuresTest};
+pub use fitness::{FailureTested, FailuresTest, Told};
 pub use harness::Harness;
 pub use inspect::{failures_inspect, grants_stanza};
 pub use logs::{Logged, RunLogs};

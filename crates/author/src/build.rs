@@ -6,9 +6,10 @@ use std::path::{Path, PathBuf};
 
 use catalog::{Failure, Metadata};
 use plugin::Host;
+use serde_json::Value;
 use yaml::Source;
 
-use crate::AuthorError;
+use crate::{AuthorError, Lang, foreign};
 
 /// A failure as one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,8 +22,8 @@ pub struct Built {
     pub digest: String,
 }
 
-/// Builds the failure in `folder` into one `.wasm` file: beside `metadata.yaml` for one in Rust, where the library finds it;
-/// under `target/` for steps and scripts, whose folder is used as it is. What cargo says goes to `tell`, line by line. `host`
+/// Builds the failure in `folder` into one `.wasm` file: beside `metadata.yaml` for one in code, where the library finds it;
+/// under `target/` for steps and scripts, whose folder is used as it is. What compilers say goes to `tell`, line by line. `host`
 /// compiles the result into its cache, so that the first run does not have to.
 ///
 /// # Errors
@@ -35,19 +36,34 @@ pub fn build(folder: &Path, host: &Host, tell: &mut dyn FnMut(&str)) -> Result<B
         return Err(AuthorError::NoMetadata(folder.clone()));
     }
     let metadata = Metadata::parse(&Source::read(&path)?, Some(&name))?;
-    let (component, files, target) = if folder.join("Cargo.toml").is_file() {
-        let target = folder.join(format!("{name}.wasm"));
-        let component = component::embed_metadata(&compile(folder, tell)?, &metadata.to_json())?;
-        let files = check_folder(folder, &target, &component)?;
-        (component, files, target)
-    } else {
-        let generic = if folder.join("induce.sh").is_file() { builtin::shim() } else { builtin::steps() };
-        (generic.to_vec(), files_of(folder)?, folder.join("target").join(format!("{name}.wasm")))
+    let (component, files, target) = match code(folder, &metadata.to_json(), tell)? {
+        Some(component) => {
+            let target = folder.join(format!("{name}.wasm"));
+            let component = component::embed_metadata(&component, &metadata.to_json())?;
+            let files = check_folder(folder, &target, &component)?;
+            (component, files, target)
+        }
+        None => {
+            let generic = if folder.join("induce.sh").is_file() { builtin::shim() } else { builtin::steps() };
+            (generic.to_vec(), files_of(folder)?, folder.join("target").join(format!("{name}.wasm")))
+        }
     };
     let packed = component::package(&component, &metadata.to_json(), &files)?;
     check_metadata(host, &packed, &metadata)?;
     write(&target, &packed)?;
     Ok(Built { path: target, size: packed.len(), digest: component::digest(&packed) })
+}
+
+/// The component of a folder with code in it; none for steps and scripts.
+fn code(folder: &Path, metadata: &Value, tell: &mut dyn FnMut(&str)) -> Result<Option<Vec<u8>>, AuthorError> {
+    if folder.join("Cargo.toml").is_file() {
+        return compile(folder, tell).map(Some);
+    }
+    match foreign::language(folder) {
+        Some(Lang::C) => foreign::c(folder, metadata, tell).map(Some),
+        Some(Lang::Js) => foreign::js(folder, metadata, tell).map(Some),
+        _ => Ok(None),
+    }
 }
 
 fn compile(folder: &Path, tell: &mut dyn FnMut(&str)) -> Result<Vec<u8>, AuthorError> {

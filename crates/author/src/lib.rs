@@ -1,7 +1,9 @@
-//! Writing failures: a new folder from a template, and one file from a folder. Runs cargo for failures in Rust; touches no
-//! cluster, and runs no code of a failure but its `metadata`.
+//! Writing failures: a new folder from a template, and one file from a folder. Runs cargo for failures in Rust, and tools of
+//! others for C and JavaScript; touches no cluster, and runs no code of a failure but its `metadata`.
 
+mod bindings;
 mod build;
+mod foreign;
 mod template;
 
 use std::path::PathBuf;
@@ -17,6 +19,10 @@ pub enum Lang {
     Yaml,
     /// A component in Rust.
     Rust,
+    /// A component in C.
+    C,
+    /// A component in JavaScript.
+    Js,
     /// `induce.sh`.
     Script,
 }
@@ -28,6 +34,8 @@ impl FromStr for Lang {
         match text {
             "yaml" => Ok(Self::Yaml),
             "rust" => Ok(Self::Rust),
+            "c" => Ok(Self::C),
+            "js" => Ok(Self::Js),
             "script" => Ok(Self::Script),
             other => Err(AuthorError::Language(other.to_owned())),
         }
@@ -38,7 +46,7 @@ impl FromStr for Lang {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum AuthorError {
     /// Not a language that there is a template for.
-    #[error("failures cannot be started in `{0}` here; write yaml, rust or script")]
+    #[error("failures cannot be started in `{0}` here; write yaml, rust, c, js or script")]
     Language(String),
     /// Not an id.
     #[error(transparent)]
@@ -63,6 +71,20 @@ pub enum AuthorError {
     /// The code was not compiled.
     #[error(transparent)]
     Compile(#[from] component::CompileError),
+    /// A tool that compiles is not there.
+    #[error("{what}, is not here; install it: {install}")]
+    NoTool {
+        /// The tool, and what for.
+        what: &'static str,
+        /// How to get it.
+        install: &'static str,
+    },
+    /// A tool that compiles did not succeed.
+    #[error("{0}")]
+    Tool(String),
+    /// The contract's bindings cannot be made.
+    #[error("no bindings could be made of the contract: {0}")]
+    Bindings(String),
     /// What was compiled is no component.
     #[error(transparent)]
     Package(#[from] component::PackageError),
@@ -74,7 +96,7 @@ pub enum AuthorError {
     Plugin(#[from] plugin::PluginError),
     /// The component says something else of itself than the file beside it.
     #[error(
-        "the component's own metadata differs from metadata.yaml; name the type in `failure_sdk::failure!(…)` without a second argument"
+        "the component's own metadata differs from metadata.yaml; in Rust, name the type in `failure_sdk::failure!(…)` without a second argument; in C and JavaScript, answer the generated constant"
     )]
     OtherMetadata,
     /// The folder as a whole makes no failure.

@@ -32,6 +32,23 @@ const RUST: Files = &[
     ("README.md", include_str!("../templates/rust/README.md")),
 ];
 
+const C: Files = &[
+    ("metadata.yaml", include_str!("../templates/rust/metadata.yaml")),
+    ("workload.yaml", include_str!("../templates/workload.yaml")),
+    ("src/failure.c", include_str!("../templates/c/failure.c")),
+    (".gitignore", "/target\n"),
+    ("README.md", include_str!("../templates/c/README.md")),
+];
+
+const JS: Files = &[
+    ("metadata.yaml", include_str!("../templates/rust/metadata.yaml")),
+    ("workload.yaml", include_str!("../templates/workload.yaml")),
+    ("src/failure.js", include_str!("../templates/js/failure.js")),
+    ("package.json", include_str!("../templates/js/package.json")),
+    (".gitignore", "/target\n/node_modules\n"),
+    ("README.md", include_str!("../templates/js/README.md")),
+];
+
 /// Makes the folder `<parent>/<id>` with a new failure in it, and answers the files that were written. The folder of a failure
 /// in Rust holds the SDK too, so that it builds wherever it is put.
 ///
@@ -47,6 +64,8 @@ pub fn new(parent: &Path, id: &str, lang: Lang) -> Result<Vec<PathBuf>, AuthorEr
         Lang::Yaml => YAML,
         Lang::Script => SCRIPT,
         Lang::Rust => RUST,
+        Lang::C => C,
+        Lang::Js => JS,
     };
     let mut written = Vec::new();
     for (path, text) in template {

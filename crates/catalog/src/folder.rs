@@ -62,7 +62,7 @@ pub(crate) fn implementation(
 fn not_built(path: &Path, name: &str, metadata: &Metadata, builtin: Option<&Failure>) -> Result<Failure, Problem> {
     match builtin {
         Some(builtin) if builtin.metadata == *metadata => Ok(builtin.clone()),
-        _ if path.join("Cargo.toml").is_file() => {
+        _ if path.join("Cargo.toml").is_file() || path.join("src").is_dir() => {
             Err(Problem::plain(name, path, "the component of this failure is not built yet", Some(build(path))))
         }
         _ => Err(Problem::plain(
@@ -118,7 +118,11 @@ fn read_files(root: &Path) -> Result<BTreeMap<String, Arc<[u8]>>, String> {
 }
 
 fn is_left_out(name: &str, top: bool) -> bool {
-    let source = top && matches!(name, "src" | "sdk" | "Cargo.toml" | "Cargo.lock" | METADATA);
+    let source = top
+        && matches!(
+            name,
+            "src" | "sdk" | "Cargo.toml" | "Cargo.lock" | "package.json" | "package-lock.json" | METADATA
+        );
     let output = matches!(name, "target" | "node_modules" | "__pycache__") || name.ends_with(".wasm");
     source || output || name.starts_with('.')
 }

@@ -1,5 +1,6 @@
 //! The command line: what can be written, and what its help says. No logic.
 
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -303,7 +304,7 @@ pub(crate) enum Failures {
     New {
         /// Its id, as in `oom-killed`
         id: String,
-        #[arg(long, value_name = "LANG", value_parser = language, help = "What it is written in: yaml, rust or script")]
+        #[arg(long, value_name = "LANG", value_parser = language, help = "What it is written in: yaml, rust, c, js or script")]
         lang: api::Lang,
         /// The folder to make it in [default: the first failures folder]
         #[arg(long, value_name = "DIR")]
@@ -319,8 +320,8 @@ pub(crate) enum Failures {
     },
     /// Prove that failures are fit to judge with: they take hold, only a repair passes, nothing is left
     ///
-    /// On embedded clusters, several side by side; on an existing one, one after another. Every check that fails ends in an
-    /// instruction: which line of metadata.yaml to change.
+    /// On embedded clusters, several side by side; on an existing one, their cases side by side. Every check that fails ends
+    /// in an instruction: which line of metadata.yaml to change.
     #[command(after_help = TEST_HELP)]
     Test(FailuresTest),
     /// Break a cluster with one failure, hold it broken, put it back; an embedded one where none is named
@@ -363,6 +364,12 @@ pub(crate) struct FailuresTest {
     /// What everything random follows from, to see the same again
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
+    /// How many cases may be at work on an existing cluster at a time, each in a namespace of its own [default: 8]
+    #[arg(long, value_name = "N")]
+    pub(crate) parallel: Option<NonZero<u32>>,
+    /// Leave out the wrong fixes and the ways out: half a proof, for a first look
+    #[arg(long)]
+    pub(crate) quick: bool,
     #[command(flatten)]
     pub(crate) output: Output,
 }
@@ -528,8 +535,8 @@ const LATER: &str = "not available in this version";
 fn language(text: &str) -> Result<api::Lang, String> {
     match text.parse() {
         Ok(language) => Ok(language),
-        Err(_) if ["c", "js", "python"].contains(&text) => Err(LATER.to_owned()),
-        Err(_) => Err("write yaml, rust or script".to_owned()),
+        Err(_) if text == "python" => Err(LATER.to_owned()),
+        Err(_) => Err("write yaml, rust, c, js or script".to_owned()),
     }
 }
 

@@ -11,6 +11,7 @@ use cluster::Cluster;
 use executor::agent::AgentResult;
 use futures::FutureExt;
 use gate::crash_point;
+use jiff::Timestamp;
 use judge::{Mitigation, ScoreInput};
 use model::{CaseFile, Class, Objective, Outcome, Phase, PhaseResult, RunId};
 use serde_json::Value;
@@ -24,12 +25,12 @@ use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::put_back::put_back;
 use crate::record::{End, Identity, Record};
-use crate::scene::{Owner, Scene, SceneRequest, broken, missing_programs};
+use crate::scene::{Owner, Scene, SceneRequest, broken, missing_programs, namespace_of};
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
 
 /// Cluster time, after the agent has ended, for what it changed to become healthy, besides the window of the check.
-const SETTLE: Duration = Duration::from_secs(60);
+pub(crate) const SETTLE: Duration = Duration::from_secs(60);
 
 /// Everything about one case that is known before it starts.
 pub(crate) struct CaseRequest {
@@ -145,6 +146,7 @@ async fn set(request: &CaseRequest, cluster: Arc<Cluster>, logs: &Arc<CaseLogs>)
         params: request.params.clone(),
         cluster,
         cluster_name: identity.cluster.to_string(),
+        namespace: namespace_of(request.seed),
         seed: request.seed,
         logs: Arc::clone(logs),
         cancel: request.cancel.clone(),
@@ -326,13 +328,18 @@ pub(crate) async fn mitigation(
         ));
     }
     let max = SETTLE + scene.checks.longest_window();
-    match watches.pump_until(max, |observer, now| observer.healthy(now)).await {
-        Ok(()) => Mitigation::Healthy,
-        Err(_) => {
-            let broken = broken(&watches.observer, scene.clock.now());
-            Mitigation::NotHealthy(format!("{broken} did not hold within {} s after the agent", max.as_secs()))
-        }
+    let end = scene.clock.now().checked_add(max).unwrap_or(Timestamp::MAX);
+    let repaired = watches.pump_until(SETTLE, |observer, now| observer.healthy(now)).await.is_ok() || {
+        // What does not hold by now may be unable to hold over its window before the end: then nothing is waited for.
+        let window = scene.checks.longest_window();
+        let _ = watches.pump_until(window, |observer, now| observer.healthy(now) || observer.too_late(now, end)).await;
+        watches.observer.healthy(scene.clock.now())
+    };
+    if repaired {
+        return Mitigation::Healthy;
     }
+    let broken = broken(&watches.observer, scene.clock.now());
+    Mitigation::NotHealthy(format!("{broken} did not come to hold within {} s after the agent", max.as_secs()))
 }
 
 pub(crate) fn outcome_of<T>(result: &Result<T, End>) -> (PhaseResult, Option<String>) {

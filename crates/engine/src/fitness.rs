@@ -1,9 +1,12 @@
-//! The proof that a failure is fit to judge agents with: it takes hold, only a repair passes, and nothing is left. One case
-//! after another with deeds in place of an agent; what becomes of each is one check, with what to change where it fails.
+//! The proof that a failure is fit to judge agents with: it takes hold, only a repair passes, and nothing is left. A row of
+//! cases with deeds in place of an agent, on an existing cluster side by side in namespaces of their own; what becomes of each
+//! is one check, with what to change where it fails.
 
 mod deeds;
 mod power;
 mod proof;
+mod slots;
+mod stage;
 mod trial;
 
 use std::sync::Arc;
@@ -14,6 +17,9 @@ use cluster::Provisioner;
 use gate::{FailureGrant, Grants, Hazard, Power};
 use model::{ClusterKind, Id};
 use serde::Serialize;
+
+pub use slots::Slots;
+pub use stage::{Step, Tell};
 
 use crate::{Cancel, Setting};
 
@@ -30,6 +36,12 @@ pub struct FitnessRequest {
     pub cluster: Id,
     /// Everything random follows from it.
     pub seed: u64,
+    /// The places on the cluster, which all proofs there share.
+    pub slots: Slots,
+    /// Leaves out everything that must not pass but doing nothing.
+    pub quick: bool,
+    /// Hears what goes on, where that takes real time.
+    pub tell: Option<Tell>,
     /// Ends the proof early, with everything put back.
     pub cancel: Cancel,
 }
@@ -131,7 +143,7 @@ pub fn granting_declared(grants: &Grants, failure: &Failure, without: Option<Haz
 pub async fn prove(request: FitnessRequest) -> Fitness {
     let started = Instant::now();
     let (id, digest) = (request.failure.id().to_string(), request.failure.digest.clone());
-    let found = proof::Prover::new(request).prove().await;
+    let found = proof::Prover::new(&request).prove().await;
     Fitness {
         id,
         digest,

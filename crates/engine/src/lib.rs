@@ -39,7 +39,8 @@ pub use agent::GIVEN;
 pub use cancel::{Cancel, Canceller, HOST_ONLY, IN_ORDER, Interrupt, Stage};
 pub use dispatcher::RecordError;
 pub use fitness::{
-    Fitness, FitnessCheck, FitnessRequest, Proof, ProvedOn, Verdict as FitnessVerdict, granting_declared, prove,
+    Fitness, FitnessCheck, FitnessRequest, Proof, ProvedOn, Slots, Step as FitnessStep, Tell as TellFitness,
+    Verdict as FitnessVerdict, granting_declared, prove,
 };
 pub use judge::SCORING_VERSION;
 pub use keeping::Journals;

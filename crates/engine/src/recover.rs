@@ -195,6 +195,7 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
             params: dossier.params.clone(),
             cluster_name: dossier.cluster.context.clone(),
             cluster: Arc::new(cluster),
+            namespace: open.opening.namespace.clone(),
             seed: dossier.seed,
             logs: Arc::new(CaseLogs::go_on(case, &log_dir, dispatcher)),
             cancel,

@@ -11,7 +11,7 @@ use certify::Baseline;
 use clock::Clock;
 use cluster::Cluster;
 use futures::FutureExt;
-use gate::{Endpoint, Gate, GateConfig, Hazard, Policy, Power, crash_point, default_grants};
+use gate::{Endpoint, Gate, GateConfig, Hazard, Policy, Power, crash_point, workload_grants};
 use jiff::Timestamp;
 use judge::{Checks, Observer};
 use model::{Party, Witness, WitnessKind};
@@ -30,6 +30,8 @@ use crate::{Cancel, Setting, claims};
 
 /// Cluster time for the workload to become healthy.
 const PREPARE: Duration = Duration::from_secs(300);
+/// Cluster time for every watch to tell what has happened until then.
+const LAG: Duration = Duration::from_secs(10);
 /// Wall and cluster time for one call of `induce` or `stop`.
 const CALL: Duration = Duration::from_secs(120);
 /// The shortest time in which a failure must take hold, whatever it expects.
@@ -50,6 +52,8 @@ pub(crate) struct SceneRequest {
     pub(crate) cluster: Arc<Cluster>,
     /// As the matrix names it.
     pub(crate) cluster_name: String,
+    /// The namespace of the case; see [`namespace_of`].
+    pub(crate) namespace: String,
     pub(crate) seed: u64,
     pub(crate) logs: Arc<CaseLogs>,
     pub(crate) cancel: Cancel,
@@ -104,6 +108,11 @@ impl std::fmt::Debug for Scene {
     }
 }
 
+/// The namespace of the case of this seed.
+pub(crate) fn namespace_of(seed: u64) -> String {
+    format!("c-{:05x}", seed & 0xf_ffff)
+}
+
 /// Why a failure cannot be used on this machine, whatever the cluster; none when it can.
 pub(crate) fn missing_programs(failure: &Failure) -> Option<String> {
     failure.metadata.prerequisites.iter().find_map(|prerequisite| match prerequisite {
@@ -119,8 +128,8 @@ impl Scene {
     /// Sets the scene up without touching the cluster yet. What another process would need to put it back is on disk
     /// when this returns, where the cluster outlives this one.
     pub(crate) async fn open(request: SceneRequest) -> Result<Self, End> {
-        let namespace = format!("c-{:05x}", request.seed & 0xf_ffff);
         let SceneRequest { setting, failure, params, cluster_name, owner, seed, .. } = &request;
+        let namespace = request.namespace.clone();
         let site = request.cluster.site(cluster_name);
         claims::check(&setting.plugins, failure).await?;
         let limits = setting.grants.cluster(site).map_err(|error| End::test(error.to_string()))?;
@@ -183,7 +192,7 @@ impl Scene {
     }
 
     async fn assemble(request: SceneRequest, past: Past) -> Result<Self, End> {
-        let SceneRequest { setting, failure, params, cluster, cluster_name, seed, logs, cancel, owner } = request;
+        let SceneRequest { setting, failure, params, cluster, cluster_name, seed, logs, cancel, owner, .. } = request;
         let Past { namespace, keeping, policy, limits, state, induced, baseline } = past;
         let resolved =
             failure.resolve(&params, &namespace).map_err(|error| End::test(format!("parameters: {error}")))?;
@@ -196,9 +205,8 @@ impl Scene {
             label: owner.label.clone(),
             ..GateConfig::new(cluster.upstream.clone(), namespace.clone(), sink)
         });
-        let in_case = Power { rules: default_grants().rules, hazards: policy.hazards().clone() };
-        let workload_policy =
-            Policy::from_power(in_case.in_case(&namespace)).with_subject(format!("workload of {}", policy.subject()));
+        let workload_policy = Policy::from_power(workload_grants(policy.hazards()).in_case(&namespace))
+            .with_subject(format!("workload of {}", policy.subject()));
         let host = Objects::new(gate.client(Party::Host, Arc::new(Policy::everything())));
         let mut scene = Self {
             clock: Arc::clone(&cluster.clock),
@@ -278,23 +286,38 @@ impl Scene {
                 .await
                 .map_err(|error| End::test(format!("the workload: {error}")))?;
         }
-        let healthy = watches
-            .pump_until(PREPARE, |observer, _| {
-                observer.set_baseline();
-                observer.holds_now()
-            })
-            .await;
-        if healthy.is_err() {
+        self.become_healthy(&mut watches).await?;
+        Ok(watches)
+    }
+
+    /// Waits until health holds and no symptom does.
+    async fn become_healthy(&self, watches: &mut Watches) -> Result<(), End> {
+        let healthy = watches.pump_until(PREPARE, |observer, _| {
+            observer.set_baseline();
+            observer.holds_now()
+        });
+        if healthy.await.is_err() {
             let broken = broken(&watches.observer, self.clock.now());
             return Err(End::invalid(format!(
                 "the workload did not become healthy within {} s of cluster time: {broken} did not hold",
                 PREPARE.as_secs()
             )));
         }
-        if let Some(symptom) = watches.observer.symptom_holding_now() {
-            return Err(End::invalid(format!("symptom `{symptom}` holds already before the failure is induced")));
+        // Watches of several kinds come in no common order: what one tells may be older than what another has told.
+        let unseen = watches.pump_until(LAG, |observer, _| {
+            observer.set_baseline();
+            observer.holds_now() && observer.symptom_holding_now().is_none()
+        });
+        if unseen.await.is_ok() {
+            return Ok(());
         }
-        Ok(watches)
+        Err(End::invalid(match watches.observer.symptom_holding_now() {
+            Some(symptom) => format!("symptom `{symptom}` holds already before the failure is induced"),
+            None => {
+                let broken = broken(&watches.observer, self.clock.now());
+                format!("the workload did not stay healthy until the failure was induced: {broken} did not hold")
+            }
+        }))
     }
 
     async fn check_kinds(&self) -> Result<(), End> {

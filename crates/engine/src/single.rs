@@ -14,7 +14,7 @@ use crate::logs::CaseLogs;
 use crate::occupancy::Occupancy;
 use crate::put_back::PutBack;
 use crate::record::End;
-use crate::scene::{Owner, Scene, SceneRequest, missing_programs};
+use crate::scene::{Owner, Scene, SceneRequest, missing_programs, namespace_of};
 use crate::{Cancel, Setting};
 
 /// What to break, and where.
@@ -30,6 +30,8 @@ pub struct SingleRequest {
     pub provisioner: Arc<dyn Provisioner>,
     /// Its name in the case's id.
     pub cluster: Id,
+    /// The namespace of the case; by the seed where none is given.
+    pub namespace: Option<String>,
     /// Everything random follows from it.
     pub seed: u64,
     /// Ends the hold early, with everything put back.
@@ -135,6 +137,7 @@ impl Leased {
             failure: request.failure,
             cluster: Arc::new(cluster),
             cluster_name: request.cluster.to_string(),
+            namespace: request.namespace.unwrap_or_else(|| namespace_of(request.seed)),
             seed: request.seed,
             logs,
             cancel: request.cancel,

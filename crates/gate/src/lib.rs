@@ -55,7 +55,7 @@ pub use grants::{AgentGrant, ClusterGrant, Executors, FailureGrant, Granted, Gra
 pub use hazard::{Hazard, UnknownHazard};
 pub use journal::{Entry, Intent, Journal, JournalError, MemoryJournal, ObjectKey, State};
 pub use policy::{Policy, Power, effective};
-pub use profile::{Access, UnknownAccess, default_grants};
+pub use profile::{Access, UnknownAccess, default_grants, workload_grants};
 pub use proxy::Endpoint;
 pub use record::Sink;
 pub use rule::{CASE, Rule};

@@ -128,6 +128,17 @@ pub fn default_grants() -> Power {
     Power { rules, hazards: BTreeSet::new() }
 }
 
+/// What the workload of a failure may be made of: what [`default_grants`] gives, and the roles and bindings of its namespace
+/// where the failure has the word `rbac`. Other words open what a rule above allows already.
+pub fn workload_grants(hazards: &BTreeSet<Hazard>) -> Power {
+    let Power { mut rules, .. } = default_grants();
+    if hazards.contains(&Hazard::Rbac) {
+        let resources = ["roles", "rolebindings"];
+        rules.push(Rule::resources(&["rbac.authorization.k8s.io"], &resources, &["create"], &[CASE]));
+    }
+    Power { rules, hazards: hazards.clone() }
+}
+
 /// The cluster's own objects: an agent must be able to see that a node, a class or a webhook is at fault.
 fn cluster_reading() -> Vec<Rule> {
     vec![

@@ -228,6 +228,12 @@ impl Observer {
         self.checks.health.iter().zip(&self.health).all(|(check, state)| complete(check, state, at))
     }
 
+    /// Whether some health check can no longer hold over its whole window by then, whatever happens from `at` on.
+    pub fn too_late(&self, at: Timestamp, by: Timestamp) -> bool {
+        let checks = self.checks.health.iter().zip(&self.health);
+        checks.into_iter().any(|(check, state)| end(check, state.since.unwrap_or(at)) > by)
+    }
+
     /// Whether each health check holds at this moment, whatever its window.
     pub fn holds_now(&self) -> bool {
         self.health.iter().all(|state| state.since.is_some())

@@ -22,11 +22,12 @@ pub(crate) fn pooled(limits: &Limits) -> wasmtime::Result<Engine> {
     let per_component = limits.instances.min(50);
     pool.total_component_instances(POOL_SIZE)
         .total_core_instances(POOL_SIZE * 8)
-        .total_memories(POOL_SIZE * 2)
+        .total_memories(POOL_SIZE * 3)
         .total_tables(POOL_SIZE * 4)
         .total_stacks(POOL_SIZE)
         .max_core_instances_per_component(per_component)
-        .max_memories_per_component(2)
+        // Those of JavaScript have three: the interpreter's, and two of what WASI was replaced by.
+        .max_memories_per_component(4)
         .max_tables_per_component(8)
         .max_memory_size(usize::try_from(limits.memory_bytes).unwrap_or(usize::MAX))
         .table_elements(20_000);

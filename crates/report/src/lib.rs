@@ -2,6 +2,7 @@
 //! Results of different clusters are never added up into one rate, and every text is labelled with the kind of cluster.
 
 mod baseline;
+mod floor;
 mod groups;
 mod junit;
 mod markdown;

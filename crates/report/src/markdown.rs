@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use model::{CaseFile, Class, Column, ColumnResult, Outcome, Rule, UsageSource};
 
-use crate::View;
 use crate::groups::{COLUMNS, Group, by_cluster, columns};
 use crate::rates::{Asked, cut_short, flaky, met, rates};
 use crate::summary::{run_totals, totals};
 use crate::text::{denied_request, duration, one_line, printable, symbol};
+use crate::{View, floor};
 
 /// The report as Markdown. Text from outside cannot change its structure.
 pub fn markdown(view: View<'_>) -> String {
@@ -18,7 +18,7 @@ pub fn markdown(view: View<'_>) -> String {
     pass_rates(&mut out, view.cases);
     for group in by_cluster(view.cases) {
         let _ = writeln!(out, "\n## Cluster {}\n", escape(&group.title()));
-        outcomes(&mut out, &group);
+        outcomes(&mut out, view, &group);
         tallies(&mut out, &group);
         usage(&mut out, &group);
     }
@@ -136,15 +136,17 @@ fn not_passed(out: &mut String, cases: &[CaseFile]) {
     }
 }
 
-fn outcomes(out: &mut String, group: &Group<'_>) {
+fn outcomes(out: &mut String, view: View<'_>, group: &Group<'_>) {
+    let floor = floor::of_group(view.run, group);
     let heads: Vec<String> = group
         .agents
         .iter()
         .map(|agent| if agent.control { format!("{} (control)", agent.id) } else { agent.id.to_string() })
         .collect();
+    let heads: Vec<String> = heads.into_iter().chain(floor.as_ref().map(|_| "the floor".to_owned())).collect();
     row(out, std::iter::once("failure".to_owned()).chain(heads.iter().cloned()));
     row(out, std::iter::repeat_n("---".to_owned(), heads.len() + 1));
-    for failure in &group.failures {
+    for (number, failure) in group.failures.iter().enumerate() {
         let cells = group.agents.iter().map(|agent| {
             let parts = group.cell(failure, agent.id);
             let single = parts.len() == 1 && parts[0].1 == 1;
@@ -154,7 +156,15 @@ fn outcomes(out: &mut String, group: &Group<'_>) {
             };
             parts.iter().map(part).collect::<Vec<_>>().join(", ")
         });
-        row(out, std::iter::once(escape(failure.as_str())).chain(cells));
+        let floor = floor.iter().map(|floor| escape(&floor[number]));
+        row(out, std::iter::once(escape(failure.as_str())).chain(cells).chain(floor));
+    }
+    if floor.is_some() {
+        let _ = writeln!(
+            out,
+            "\nThe floor: what the built-in rules (`triage`) miss of it on an embedded cluster, as measured; an agent must beat \
+             them."
+        );
     }
 }
 

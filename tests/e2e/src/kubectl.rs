@@ -31,15 +31,23 @@ pub fn kubectl_or_skip(test: &str) -> Option<PathBuf> {
 /// When there is none and `CI` is set.
 pub fn kubectls_or_skip(test: &str) -> Vec<PathBuf> {
     let named = std::env::var_os("HARNESS_TEST_KUBECTL").unwrap_or_default();
-    let mut found: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| path.is_file()).collect();
-    if found.is_empty() {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        found.extend(std::env::split_paths(&path).map(|dir| dir.join("kubectl")).find(|path| path.is_file()));
-    }
-    if found.is_empty() {
+    let found: Vec<PathBuf> = std::env::split_paths(&named).filter(|path| path.is_file()).collect();
+    if found.is_empty() { program_or_skip("kubectl", test).into_iter().collect() } else { found }
+}
+
+/// A program that `cargo xtask setup` provides, from PATH.
+///
+/// Without it the test has to be left; in CI that is a failure.
+///
+/// # Panics
+/// When there is none and `CI` is set.
+pub fn program_or_skip(program: &str, test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path).map(|dir| dir.join(program)).find(|path| path.is_file());
+    if found.is_none() {
         let in_ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
-        assert!(!in_ci, "{test} needs kubectl (cargo xtask setup)");
-        eprintln!("skipped: {test} needs kubectl (cargo xtask setup)");
+        assert!(!in_ci, "{test} needs {program} (cargo xtask setup)");
+        eprintln!("skipped: {test} needs {program} (cargo xtask setup)");
     }
     found
 }

@@ -11,7 +11,7 @@ mod sandbox;
 
 pub use cluster::Cluster;
 pub use dump::Dump;
-pub use kubectl::{Kubectl, kubectl_or_skip, kubectls_or_skip};
+pub use kubectl::{Kubectl, kubectl_or_skip, kubectls_or_skip, program_or_skip};
 pub use process::{Running, peak_kilobytes, processes_mentioning, wait_until};
 pub use program::{harness_cli, repository};
 pub use run::RunFolder;

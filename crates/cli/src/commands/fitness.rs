@@ -1,9 +1,10 @@
 //! `failures test`: each failure as it is done, then what is to be changed.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use api::{Cancel, FailureTested, FailuresTest, FitnessCheck, FitnessVerdict, Harness, Proof};
-use report::{Cell, one_line, table};
+use api::{Cancel, FailureTested, FailuresTest, FitnessCheck, FitnessStep, FitnessVerdict, Harness, Proof, Told};
+use report::{Cell, duration, one_line, table};
 
 use super::{runtime, show};
 use crate::args;
@@ -12,20 +13,37 @@ use crate::problem::Problem;
 use crate::terminal::Terminal;
 
 pub(super) fn test(harness: &Harness, args: args::FailuresTest, terminal: Terminal) -> Result<u8, Problem> {
-    let args::FailuresTest { ids, kubeconfig, context, seed, output, .. } = args;
+    let args::FailuresTest { ids, kubeconfig, context, seed, parallel, quick, output, .. } = args;
     let runtime = runtime()?;
     let (canceller, cancel) = Cancel::new();
     runtime
         .block_on(async { interrupt::listen(canceller, interrupt::Words::of_a_case(&harness.recover_command())) })?;
-    let tell = |one: &FailureTested| {
-        let fitness = &one.fitness;
-        let seconds = fitness.duration_ms as f64 / 1000.0;
-        terminal.say(&format!("{} {} ({seconds:.1} s)", verdict(fitness.verdict), fitness.id));
+    let tell = move |told: Told<'_>| {
+        terminal.say(&match told {
+            Told::Step(step) => progress(step),
+            Told::Tested(FailureTested { fitness, .. }) => {
+                format!("{} {} ({})", verdict(fitness.verdict), fitness.id, duration(fitness.duration_ms))
+            }
+        });
     };
-    let test = FailuresTest { ids, kubeconfig, context, seed };
+    let test = FailuresTest { ids, kubeconfig, context, seed, parallel, quick };
     let (tested, code) = harness.failures_test(&test, tell, &cancel)?;
-    show(&tested, output, |tested| human(tested))?;
+    show(&tested, output, |tested| human(tested, quick))?;
     Ok(code)
+}
+
+fn progress(step: &FitnessStep) -> String {
+    let time = |time: &Duration| duration(u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+    match step {
+        FitnessStep::Planned { failure, cases, side_by_side, expected } => {
+            let side_by_side = side_by_side.min(cases);
+            format!("{failure}: {cases} cases, {side_by_side} at a time; likely less than {}", time(expected))
+        }
+        FitnessStep::Slow { failure, case, phase, elapsed } => {
+            format!("      SLOW  {failure}: {case}  {} {} so far", phase.as_str(), time(elapsed))
+        }
+        FitnessStep::Done { failure, case, took } => format!("  {failure}: {case} done in {}", time(took)),
+    }
 }
 
 fn verdict(verdict: FitnessVerdict) -> &'static str {
@@ -37,7 +55,7 @@ fn verdict(verdict: FitnessVerdict) -> &'static str {
     }
 }
 
-fn human(tested: &[FailureTested]) -> String {
+fn human(tested: &[FailureTested], quick: bool) -> String {
     let mut out = String::new();
     if let [one] = tested {
         out.push_str(&checks(&one.fitness.checks));
@@ -66,7 +84,8 @@ fn human(tested: &[FailureTested]) -> String {
     }
     let fit = tested.iter().filter(|one| one.fitness.verdict == FitnessVerdict::Fit).count();
     let place = tested.iter().map(cluster).find(|place| !place.is_empty()).unwrap_or_else(|| "no cluster".into());
-    let _ = writeln!(out, "{fit} of {} fit; proved on: {place}", tested.len());
+    let partly = if quick { ", wrong fixes left out" } else { "" };
+    let _ = writeln!(out, "{fit} of {} fit{partly}; proved on: {place}", tested.len());
     out
 }
 

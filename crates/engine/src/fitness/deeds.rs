@@ -14,46 +14,69 @@ const SCALED: &[&str] = &["Deployment", "StatefulSet", "ReplicaSet"];
 const MANAGER: &str = "kubectl";
 
 /// What is done.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Deed {
     /// Nothing at all.
     Nothing,
-    /// These steps.
-    Steps(Vec<Step>),
+    /// The repair that the failure names.
+    ReferenceFix,
+    /// The wrong one of this number.
+    WrongFix(usize),
     /// Something that makes the fault disappear with what it is in.
-    Escape(Vec<Step>),
+    Escape(Escape),
 }
 
-impl Deed {
-    pub(crate) fn steps(&self) -> &[Step] {
+/// Ways out that repair nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Escape {
+    DeletingTheWorkload,
+    ScalingToZero,
+    DeletingTheNamespace,
+}
+
+impl Escape {
+    pub(crate) const ALL: [Self; 3] = [Self::DeletingTheWorkload, Self::ScalingToZero, Self::DeletingTheNamespace];
+
+    pub(crate) fn name(self) -> &'static str {
         match self {
-            Self::Nothing => &[],
-            Self::Steps(steps) | Self::Escape(steps) => steps,
+            Self::DeletingTheWorkload => "deleting the workload",
+            Self::ScalingToZero => "scaling to zero",
+            Self::DeletingTheNamespace => "deleting the namespace",
+        }
+    }
+
+    fn steps(self, resolved: &Resolved) -> Vec<Step> {
+        match self {
+            Self::DeletingTheWorkload => workload(resolved).into_iter().map(Step::Delete).collect(),
+            Self::ScalingToZero => {
+                let scaled = workload(resolved).into_iter().filter(|object| SCALED.contains(&object.kind.as_str()));
+                let to_zero = |target| Step::Patch {
+                    target,
+                    with: json!({"spec": {"replicas": 0}}),
+                    patch_type: PatchType::Merge,
+                };
+                scaled.map(to_zero).collect()
+            }
+            Self::DeletingTheNamespace => vec![Step::Delete(ObjectRef {
+                api_version: "v1".into(),
+                kind: "Namespace".into(),
+                name: resolved.namespace.clone(),
+                namespace: None,
+            })],
         }
     }
 }
 
-/// Deleting the workload, scaling it to zero, deleting the namespace; without steps where there is nothing to do it to.
-pub(crate) fn escapes(resolved: &Resolved) -> Vec<(&'static str, Deed)> {
-    let workload = workload(resolved);
-    let delete = workload.iter().cloned().map(Step::Delete).collect();
-    let scaled = workload.into_iter().filter(|object| SCALED.contains(&object.kind.as_str()));
-    let scale = scaled.map(|target| Step::Patch {
-        target,
-        with: json!({"spec": {"replicas": 0}}),
-        patch_type: PatchType::Merge,
-    });
-    let namespace = ObjectRef {
-        api_version: "v1".into(),
-        kind: "Namespace".into(),
-        name: resolved.namespace.clone(),
-        namespace: None,
-    };
-    vec![
-        ("deleting the workload", Deed::Escape(delete)),
-        ("scaling to zero", Deed::Escape(scale.collect())),
-        ("deleting the namespace", Deed::Escape(vec![Step::Delete(namespace)])),
-    ]
+impl Deed {
+    /// What is to be done in this case, in order.
+    pub(crate) fn steps(self, resolved: &Resolved) -> Vec<Step> {
+        match self {
+            Self::Nothing => Vec::new(),
+            Self::ReferenceFix => resolved.reference_fix.clone(),
+            Self::WrongFix(number) => resolved.wrong_fixes.get(number).map(|fix| fix.steps.clone()).unwrap_or_default(),
+            Self::Escape(escape) => escape.steps(resolved),
+        }
+    }
 }
 
 /// The workload that is broken: those of its objects that are at fault or that health asks for by name, else all of it.
@@ -167,9 +190,11 @@ mod tests {
     }
 
     fn deleted(resolved: &Resolved) -> Vec<String> {
-        let escapes = escapes(resolved);
-        let steps = escapes[0].1.steps().iter();
-        steps.map(|step| if let Step::Delete(target) = step { target.to_string() } else { String::new() }).collect()
+        let steps = Deed::Escape(Escape::DeletingTheWorkload).steps(resolved);
+        steps
+            .iter()
+            .map(|step| if let Step::Delete(target) = step { target.to_string() } else { String::new() })
+            .collect()
     }
 
     #[test]
@@ -183,9 +208,7 @@ mod tests {
 
     #[test]
     fn the_namespace_is_that_of_the_case() {
-        let escapes = escapes(&resolved("oom-killed"));
-        let (name, deed) = &escapes[2];
-        assert_eq!(*name, "deleting the namespace");
-        assert!(matches!(deed.steps(), [Step::Delete(target)] if target.name == "c-1" && target.namespace.is_none()));
+        let steps = Deed::Escape(Escape::DeletingTheNamespace).steps(&resolved("oom-killed"));
+        assert!(matches!(&*steps, [Step::Delete(target)] if target.name == "c-1" && target.namespace.is_none()));
     }
 }

@@ -15,6 +15,13 @@ pub(crate) struct Excess {
     pub(crate) instruction: String,
 }
 
+impl Excess {
+    /// Whether another case found the same, whatever it would write instead.
+    pub(crate) fn same_as(&self, other: &Self) -> bool {
+        self.rule == other.rule && self.what == other.what
+    }
+}
+
 /// Everything in the declared rules that no request needed.
 pub(crate) fn excess(declared: &Capabilities, used: &[GateRecord]) -> Vec<Excess> {
     let asked: Vec<Attributes> = used.iter().map(attributes).collect();

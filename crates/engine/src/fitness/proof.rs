@@ -1,24 +1,54 @@
 //! The checks of a proof, in order, and what each asks its author to change.
 
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Resolved;
+use futures::stream::{self, StreamExt as _};
 use gate::{Hazard, agent_stanza};
-use model::{Class, Column, ColumnResult, DeniedRequest, GateRecord, Outcome, Phase};
+use model::{Class, Column, ColumnResult, DeniedRequest, Outcome, Phase};
 
-use super::deeds::{Deed, escapes};
-use super::power::{excess, missing};
+use super::deeds::{Deed, Escape};
+use super::power::{Excess, excess, missing};
+use super::stage::{Stage, Step};
 use super::trial::{self, REPAIRER, Trial};
 use super::{FitnessCheck, FitnessRequest, Proof, ProvedOn, Verdict, granting_declared};
+use crate::case::SETTLE;
 use crate::record::End;
 
+/// Real time in which a workload usually starts, and in which it usually goes again.
+const START: Duration = Duration::from_secs(15);
+const GO: Duration = Duration::from_secs(15);
+
 /// See the module.
-pub(crate) struct Prover {
-    request: FitnessRequest,
+pub(crate) struct Prover<'r> {
+    request: &'r FitnessRequest,
     found: Found,
-    used: Vec<GateRecord>,
+    /// Of each case, what was declared for it and not used.
+    excess: Vec<Vec<Excess>>,
     denied: Vec<DeniedRequest>,
+}
+
+/// One case of the proof, or why there is none.
+#[derive(Debug)]
+struct Attempt {
+    /// The check that it is.
+    name: String,
+    /// What to change in metadata.yaml when it fails.
+    place: String,
+    deed: Deed,
+    left_out: Option<String>,
+}
+
+impl Attempt {
+    fn new(name: impl Into<String>, place: impl Into<String>, deed: Deed) -> Self {
+        Self { name: name.into(), place: place.into(), deed, left_out: None }
+    }
+
+    fn left_out(self, why: impl Into<String>) -> Self {
+        Self { left_out: Some(why.into()), ..self }
+    }
 }
 
 /// What was found so far.
@@ -54,15 +84,14 @@ impl Found {
     }
 }
 
-impl Prover {
-    pub(crate) fn new(request: FitnessRequest) -> Self {
-        Self { request, found: Found::default(), used: Vec::new(), denied: Vec::new() }
+impl<'r> Prover<'r> {
+    pub(crate) fn new(request: &'r FitnessRequest) -> Self {
+        Self { request, found: Found::default(), excess: Vec::new(), denied: Vec::new() }
     }
 
     pub(crate) async fn prove(mut self) -> Found {
         let params = self.request.failure.metadata.params.seeded(&Default::default(), self.request.seed);
-        let namespace = format!("c-{:05x}", self.request.seed & 0xf_ffff);
-        let resolved = match self.request.failure.resolve(&params, &namespace) {
+        let resolved = match self.request.failure.resolve(&params, &trial::namespace(self.request, 0)) {
             Ok(resolved) => resolved,
             Err(error) => {
                 self.found.fail("parameters", error.to_string(), "/params", "make every value of `from_seed` fit");
@@ -74,21 +103,109 @@ impl Prover {
             self.found.fail("ground truth", why, "", "add `ground_truth`, `symptoms` and `health`");
             return self.found;
         }
-        if self.takes_hold(&resolved).await {
-            self.repairs(&resolved).await;
+        if self.cases(&resolved).await {
             self.stands_still().await;
             self.words().await;
-            self.power(&resolved);
+            self.power();
         }
         self.found
     }
 
-    /// One more case; what is the same for all of them is looked at here.
-    async fn trial(&mut self, deed: &Deed) -> Trial {
-        let trial = trial::run(&self.request, None, deed).await;
+    /// Leads all cases, as many at a time as there are places; judged in their order. False when the failure did not take
+    /// hold in the first one: then there is nothing to go on with, and no other is begun.
+    async fn cases(&mut self, resolved: &Resolved) -> bool {
+        let request = self.request;
+        let plan = self.plan(resolved);
+        let side_by_side = if request.failure.metadata.exclusive { 1 } else { request.slots.count() };
+        self.announce(resolved, &plan, side_by_side);
+        let over = Cell::new(false);
+        let trials = stream::iter(plan.into_iter().enumerate()).map(|(number, attempt)| {
+            let over = &over;
+            async move {
+                let _slot = request.slots.take(request.failure.metadata.exclusive).await;
+                if over.get() || attempt.left_out.is_some() {
+                    return (attempt, None);
+                }
+                let stage = Stage::new(request.failure.id().as_str(), &attempt.name, request.tell.clone());
+                let trial = trial::run(request, None, attempt.deed, number, &stage).await;
+                (attempt, Some(trial))
+            }
+        });
+        let mut trials = std::pin::pin!(trials.buffered(side_by_side));
+        while let Some((attempt, trial)) = trials.next().await {
+            if let Some(trial) = &trial {
+                self.whatever_was_tried(trial);
+            }
+            match (&trial, attempt.left_out) {
+                _ if over.get() => {}
+                (_, Some(why)) => self.found.add(attempt.name, Proof::Skipped, why),
+                (Some(trial), None) if attempt.deed == Deed::Nothing => over.set(!self.takes_hold(trial, resolved)),
+                (Some(trial), None) if attempt.deed == Deed::ReferenceFix => self.must_pass(trial),
+                (Some(trial), None) => self.must_not_pass(&attempt.name, &attempt.place, attempt.deed, trial),
+                (None, None) => {}
+            }
+        }
+        !over.get()
+    }
+
+    /// What is tried, doing nothing first.
+    fn plan(&mut self, resolved: &Resolved) -> Vec<Attempt> {
+        let nothing = Attempt::new("idle", "/health", Deed::Nothing);
+        let wrong = resolved.wrong_fixes.iter().enumerate().map(|(number, fix)| {
+            let name = format!("wrong fix {}", fix.name);
+            Attempt::new(name, format!("/wrong_fixes/{number}"), Deed::WrongFix(number))
+        });
+        let escapes = Escape::ALL.into_iter().map(|escape| {
+            let attempt = Attempt::new(escape.name(), "/health", Deed::Escape(escape));
+            match attempt.deed.steps(resolved).is_empty() {
+                true => attempt.left_out("there is nothing in the workload to do it to"),
+                false => attempt,
+            }
+        });
+        let others = wrong.chain(escapes).map(|attempt| match self.request.quick {
+            true => attempt.left_out("left out, because it was to be quick"),
+            false => attempt,
+        });
+        let others: Vec<Attempt> = others.collect();
+        [nothing, self.reference_fix(resolved)].into_iter().chain(others).collect()
+    }
+
+    fn reference_fix(&mut self, resolved: &Resolved) -> Attempt {
+        let attempt = Attempt::new("reference fix", "/reference_fix", Deed::ReferenceFix);
+        if resolved.reference_fix.is_empty() {
+            return attempt.left_out("none is declared: the failure serves only `objective: diagnose`");
+        }
+        let access = self.request.failure.metadata.repair_access.as_str();
+        let site = cluster::site(self.request.provisioner.existing(), self.request.cluster.as_str());
+        match self.request.setting.grants.agent(REPAIRER, access, site) {
+            Ok(power) if power.lacking.is_empty() => attempt,
+            _ => {
+                self.found.untested = true;
+                let lines = agent_stanza(REPAIRER, access, site);
+                let why = format!("it needs {access}, which the operator's grants file does not give here:\n{lines}");
+                attempt.left_out(why.trim_end())
+            }
+        }
+    }
+
+    fn announce(&self, resolved: &Resolved, plan: &[Attempt], side_by_side: usize) {
+        let Some(tell) = &self.request.tell else { return };
+        let cases = plan.iter().filter(|attempt| attempt.left_out.is_none()).count();
+        let window = resolved.health.iter().map(|check| check.window).max().unwrap_or_default();
+        // What is repaired holds over its window, and what is not is given up when it can no longer.
+        let each = START + self.request.failure.metadata.expected_duration + SETTLE.max(window + START) + GO;
+        let rounds = u32::try_from(cases.div_ceil(side_by_side.max(1))).unwrap_or(u32::MAX);
+        let failure = self.request.failure.id().to_string();
+        (tell.0)(Step::Planned { failure, cases, side_by_side, expected: each * rounds });
+    }
+
+    /// What is the same for all cases.
+    fn whatever_was_tried(&mut self, trial: &Trial) {
         let found = &mut self.found;
         found.cluster = found.cluster.take().or_else(|| trial.cluster.clone());
-        self.used.extend(trial.used.iter().cloned());
+        if trial.ended.is_none() {
+            self.excess.push(excess(&trial.declared, &trial.used));
+        }
         let said = |checks: &[FitnessCheck], name: &str| checks.iter().any(|check| check.name == name);
         if let Some(stop) = trial.back.stop.as_ref().filter(|_| !said(&found.checks, "stop")) {
             found.fail("stop", stop.message.clone(), "", "`stop` must put back what `induce` did, also twice");
@@ -98,20 +215,18 @@ impl Prover {
             let why = format!("{} is {} afterwards", leak.object, leak.what);
             found.fail("put back", why, "", "change nothing that cannot be put back");
         }
-        trial
     }
 
     /// Health before, symptoms, broken health, and that doing nothing does not pass. False when there is no case to go on with.
-    async fn takes_hold(&mut self, resolved: &Resolved) -> bool {
-        let trial = self.trial(&Deed::Nothing).await;
+    fn takes_hold(&mut self, trial: &Trial, resolved: &Resolved) -> bool {
         let healthy = resolved.ground_truth.as_ref().is_some_and(catalog::GroundTruth::is_none);
         self.denied.extend(trial.denied.iter().cloned());
         if let Some((phase, end)) = &trial.ended {
-            self.came_to_no_case(*phase, end, &trial);
+            self.came_to_no_case(*phase, end, trial);
             return false;
         }
         self.found.add("health before", Proof::Pass, "every health check held before `induce`, and no symptom did");
-        self.seen(&trial);
+        self.seen(trial);
         let Some((mitigation, _)) = &trial.judged else { return false };
         match (healthy, mitigation.result) {
             (true, ColumnResult::Pass) => self.found.add("idle", Proof::Pass, "doing nothing is right, and passes"),
@@ -188,40 +303,10 @@ impl Prover {
         }
     }
 
-    /// The repair that must pass, and all that must not.
-    async fn repairs(&mut self, resolved: &Resolved) {
-        self.reference_fix(resolved).await;
-        for (number, fix) in resolved.wrong_fixes.iter().enumerate() {
-            let place = format!("/wrong_fixes/{number}");
-            self.must_not_pass(&format!("wrong fix {}", fix.name), &place, Deed::Steps(fix.steps.clone())).await;
-        }
-        for (name, deed) in escapes(resolved) {
-            if deed.steps().is_empty() {
-                self.found.add(name, Proof::Skipped, "there is nothing in the workload to do it to");
-            } else {
-                self.must_not_pass(name, "/health", deed).await;
-            }
-        }
-    }
-
-    async fn reference_fix(&mut self, resolved: &Resolved) {
+    /// The repair that a failure names.
+    fn must_pass(&mut self, trial: &Trial) {
         const NAME: &str = "reference fix";
-        if resolved.reference_fix.is_empty() {
-            let why = "none is declared: the failure serves only `objective: diagnose`";
-            return self.found.add(NAME, Proof::Skipped, why);
-        }
         let access = self.request.failure.metadata.repair_access.as_str();
-        let site = cluster::site(self.request.provisioner.existing(), self.request.cluster.as_str());
-        match self.request.setting.grants.agent(REPAIRER, access, site) {
-            Ok(power) if power.lacking.is_empty() => {}
-            _ => {
-                self.found.untested = true;
-                let lines = agent_stanza(REPAIRER, access, site);
-                let why = format!("it needs {access}, which the operator's grants file does not give here:\n{lines}");
-                return self.found.add(NAME, Proof::Skipped, why.trim_end());
-            }
-        }
-        let trial = self.trial(&Deed::Steps(resolved.reference_fix.clone())).await;
         let place = "/reference_fix";
         if let Some(not_done) = &trial.not_done {
             let instruction = match not_done.denied {
@@ -249,9 +334,8 @@ impl Prover {
         }
     }
 
-    async fn must_not_pass(&mut self, name: &str, place: &str, deed: Deed) {
+    fn must_not_pass(&mut self, name: &str, place: &str, deed: Deed, trial: &Trial) {
         let escape = matches!(deed, Deed::Escape(_));
-        let trial = self.trial(&deed).await;
         match (&trial.not_done, &trial.ended, &trial.judged) {
             (Some(not_done), ..) if not_done.denied || escape => {
                 self.found.add(name, Proof::Pass, format!("it cannot be done: {}", not_done.why));
@@ -287,7 +371,7 @@ impl Prover {
 
     async fn stands_still(&mut self) {
         const NAME: &str = "standing still";
-        match trial::frozen(&self.request).await {
+        match trial::frozen(self.request).await {
             None => {
                 let why = "only the embedded cluster can be made to stand still, with nodes and controllers stopped";
                 self.found.add(NAME, Proof::Skipped, why);
@@ -323,8 +407,9 @@ impl Prover {
         for (number, word) in words.iter().enumerate() {
             let Ok(hazard) = word.parse::<Hazard>() else { continue };
             let without = granting_declared(&self.request.setting.grants, &self.request.failure, Some(hazard));
-            let trial = trial::run(&self.request, Some(Arc::new(without)), &Deed::Nothing).await;
             let name = format!("unsafe {word}");
+            let stage = Stage::new(self.request.failure.id().as_str(), &name, self.request.tell.clone());
+            let trial = trial::run(self.request, Some(Arc::new(without)), Deed::Nothing, 0, &stage).await;
             let denied = trial.denied.iter().find(|one| one.party != model::Party::Agent);
             match denied {
                 Some(one) => self.found.add(name, Proof::Pass, format!("without it: {}", one.because)),
@@ -336,9 +421,12 @@ impl Prover {
         }
     }
 
-    fn power(&mut self, resolved: &Resolved) {
+    fn power(&mut self) {
         const NAME: &str = "capabilities";
-        let (excess, missing) = (excess(&resolved.capabilities, &self.used), missing(&self.denied));
+        // What only one case needed is needed: a `stop` after a repair may find less to do.
+        let mut excess = self.excess.pop().unwrap_or_default();
+        excess.retain(|one| self.excess.iter().all(|other| other.iter().any(|it| it.same_as(one))));
+        let missing = missing(&self.denied);
         if excess.is_empty() && missing.is_empty() {
             self.found.add(NAME, Proof::Pass, "everything that is declared was used, and nothing was denied");
         }

@@ -279,6 +279,18 @@ fn two_windows_complete_together_at_the_later_one() {
 }
 
 #[test]
+fn a_window_that_no_longer_fits_is_too_late() {
+    let select = json!({"apiVersion": "v1", "kind": "Pod", "name": "a"});
+    let mut observer = health(json!({"select": select, "any": "object.ok", "for": "10s"}));
+    assert!(!observer.too_late(at(0.0), at(10.0)), "it may come to hold at once");
+    assert!(observer.too_late(at(1.0), at(10.0)), "it does not hold yet");
+    observer.observe(at(2.0), 0, Seen::Upsert(json!({"metadata": {"name": "a"}, "ok": true})));
+    assert!(!observer.too_late(at(5.0), at(12.0)) && observer.too_late(at(5.0), at(11.0)), "it ends at 12");
+    observer.observe(at(6.0), 0, Seen::Upsert(json!({"metadata": {"name": "a"}, "ok": false})));
+    assert!(observer.too_late(at(6.0), at(12.0)) && !observer.too_late(at(6.0), at(16.0)), "it begins anew");
+}
+
+#[test]
 fn time_that_runs_back_shortens_no_window() {
     let mut observer = armed();
     observer.observe(at(50.0), DEPLOYMENTS, deployment(0));
