@@ -147,7 +147,8 @@ impl Course {
             match done {
                 Done::Case(case) => {
                     self.ended(&mut progress, lane, *case, schedule.counts().done + 1).await?;
-                    if progress.stopped.is_some() {
+                    // A case may end of the interruption before it is seen here, and no other may follow it.
+                    if progress.stopped.is_some() || self.cancel.interrupted().is_some() {
                         schedule.close();
                     }
                     if schedule.finished(lane) == Lane::Ends {
