@@ -247,9 +247,11 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn zero_of(ty: Type) -> Value {
+/// What a map holds at a key that came without a value.
+pub(crate) fn zero_of(ty: Type) -> Value {
     match ty {
         Type::Quantity => json!("0"),
+        Type::Strings => json!([]),
         Type::Time | Type::MicroTime => Value::Null,
         _ => json!(""),
     }

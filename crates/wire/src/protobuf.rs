@@ -182,7 +182,7 @@ fn decode_field(
             }
             let map = object.entry(field.name).or_insert_with(|| json!({}));
             if let Value::Object(map) = map {
-                map.insert(key, value.unwrap_or_else(|| json!("")));
+                map.insert(key, value.unwrap_or_else(|| crate::canonical::zero_of(field.ty)));
             }
         }
     }
