@@ -2,6 +2,7 @@
 //! Everything that waits for a cluster waits through [`Clock`]; nothing here knows what is waited for.
 
 mod busy;
+mod rest;
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -13,6 +14,7 @@ use futures::future::{BoxFuture, Either, FutureExt, select};
 use jiff::Timestamp;
 
 pub use busy::Busy;
+pub use rest::{AtRest, come_to_rest, listen, tell_of_rest};
 
 /// The time of one cluster.
 pub trait Clock: Debug + Send + Sync + 'static {

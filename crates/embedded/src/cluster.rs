@@ -163,11 +163,8 @@ impl Cluster {
             host: tokio::runtime::Handle::current(),
         });
         shared.lock().webhooks.launch = Some(launcher(&shared));
-        let driver = crate::driver::thread().spawn(crate::driver::run(Arc::clone(&shared)));
-        Self {
-            shared: Arc::clone(&shared),
-            _life: Arc::new(Life { driver: driver.abort_handle(), shared: Arc::clone(&shared) }),
-        }
+        let driver = crate::driver::start(&shared);
+        Self { shared: Arc::clone(&shared), _life: Arc::new(Life { driver, shared }) }
     }
 
     /// Starts a cluster with the controllers of the API machinery and `controllers`: for tests of controllers.

@@ -9,12 +9,13 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use clock::{Busy, Clock, HurryGuard, WallGuard};
+use clock::{AtRest, Busy, Clock, HurryGuard, WallGuard};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 use crate::cluster::Shared;
 use crate::time::Slept;
@@ -116,14 +117,24 @@ enum Step {
     Moved,
 }
 
-/// Runs until it is aborted, which the last clone of the cluster does when it is dropped.
-pub(crate) async fn run(alive: Arc<Shared>) {
+/// Starts what moves the time of a cluster: on the runtime of whoever uses it, where that tells when it comes to rest, else
+/// beside it.
+pub(crate) fn start(shared: &Arc<Shared>) -> AbortHandle {
+    let told = clock::listen(shared);
+    let runtime = if told { &shared.host } else { thread() };
+    runtime.spawn(run(Arc::clone(shared), told)).abort_handle()
+}
+
+/// Runs until it is aborted, which the last clone of the cluster does when it is dropped. Who is `told` when the runtime is
+/// idle need not look.
+async fn run(alive: Arc<Shared>, told: bool) {
     let mut looks = 0;
     loop {
         let step = if alive.drive.wants_wall() {
             catch_up(&alive)
         } else if alive.drive.may_hurry() {
-            hurry(&alive)
+            // At rest and still here: something pends.
+            if told { Step::Wait(run_due(&alive).min(PATIENCE)) } else { hurry(&alive) }
         } else {
             Step::Wait(run_due(&alive))
         };
@@ -178,7 +189,18 @@ fn hurry(shared: &Arc<Shared>) -> Step {
     if is_pending(shared) || !is_idle(&shared.host) { Step::Pending } else { jump(shared) }
 }
 
-fn jump(shared: &Arc<Shared>) -> Step {
+/// The runtime that the cluster was started in has nothing left to do but what others, elsewhere, have just given it.
+impl AtRest for Shared {
+    fn at_rest(&self) {
+        if self.drive.may_hurry() && !is_pending(self) && self.host.metrics().global_queue_depth() == 0 {
+            jump(self);
+            // The runtime looks around once more, without sleeping, and comes to rest again: for the next jump.
+            self.notify.notify_one();
+        }
+    }
+}
+
+fn jump(shared: &Shared) -> Step {
     let mut state = shared.lock();
     let Some(next) = state.timers.next_at() else { return Step::Wait(LONGEST) };
     if next > state.time.running() {
@@ -188,7 +210,7 @@ fn jump(shared: &Arc<Shared>) -> Step {
     Step::Moved
 }
 
-fn is_pending(shared: &Arc<Shared>) -> bool {
+fn is_pending(shared: &Shared) -> bool {
     if shared.in_flight() > 0 || shared.drive.someone_is_busy() {
         return true;
     }
@@ -210,9 +232,9 @@ fn is_idle(host: &Handle) -> bool {
     before.iter().all(|count| count % 2 == 1) && queued == 0 && parks().eq(before)
 }
 
-/// Where the drivers of all clusters run: a thread of their own, so that they do not count as work of the runtimes that
-/// they watch.
-pub(crate) fn thread() -> &'static Handle {
+/// Where the drivers of clusters run that are not told: a thread of their own, so that they do not count as work of the
+/// runtimes that they watch.
+fn thread() -> &'static Handle {
     static THREAD: OnceLock<Handle> = OnceLock::new();
     THREAD.get_or_init(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();

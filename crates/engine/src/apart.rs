@@ -16,9 +16,10 @@ use tokio::task::JoinError;
 /// # Panics
 /// When `work` does.
 pub(crate) async fn apart<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> io::Result<T> {
-    let runtime = Builder::new_current_thread().enable_all().build()?;
+    let runtime = Builder::new_current_thread().enable_all().on_thread_park(clock::come_to_rest).build()?;
     let (sender, receiver) = oneshot::channel();
     std::thread::Builder::new().name("case".into()).spawn(move || {
+        clock::tell_of_rest();
         let ended = runtime.block_on(runtime.spawn(work));
         // All that it left behind is gone before its end is told. What blocks a thread is not waited for.
         runtime.shutdown_background();

@@ -139,9 +139,41 @@ async fn time_does_not_run_past_work_that_has_not_had_its_turn_yet() {
 /// A case on a thread and a runtime of its own, as the engine runs it.
 fn case<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> std::thread::JoinHandle<T> {
     std::thread::spawn(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        clock::tell_of_rest();
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_all().on_thread_park(clock::come_to_rest).build().unwrap();
         runtime.block_on(async { tokio::spawn(work).await.unwrap() })
     })
+}
+
+#[test]
+fn time_does_not_run_past_such_work_in_a_case_either() {
+    case(async { assert_not_run_past(&ticking_every(300), 15, Duration::from_millis(30)).await }).join().unwrap();
+}
+
+#[test]
+fn a_case_waits_for_what_comes_from_another_thread_and_an_event_that_is_not_taken_holds_it_up_for_a_while() {
+    let passed = case(async {
+        let cluster = ticking();
+        let clock = cluster.clock();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            sender.send(7)
+        });
+        // Nothing here knows of that thread: time hurries, and the answer is taken when it is there.
+        assert_eq!(run_until(&clock, Duration::from_secs(1_000_000), receiver).await.unwrap(), Ok(7));
+        // Polled once so that it is known, then left alone.
+        let mut events =
+            Events::new(send(&cluster, "GET", "/api/v1/namespaces/default/configmaps?watch=true", &[], "").await);
+        events.next().await.unwrap();
+        let (before, begin) = (clock.now(), Instant::now());
+        let ended = run_until(&clock, Duration::from_secs(3600), std::future::pending::<()>()).await;
+        assert!(ended.is_err() && before.duration_until(clock.now()) >= SignedDuration::from_secs(3600));
+        begin.elapsed()
+    });
+    let took = passed.join().unwrap();
+    assert!((Duration::from_secs(1)..Duration::from_secs(60)).contains(&took), "it was held up for {took:?}");
 }
 
 /// Asks without an end, and computes in between: what an agent, its parsers and other cases' plugins do to a runtime.
