@@ -98,8 +98,8 @@ pub(crate) fn refused(agent: &str, required: bool, available: bool) -> Option<En
     (required && !available).then(|| {
         End::infrastructure(format!(
             "the grant of agent `{agent}` says `require_sandbox`, and files cannot be hidden here: that takes Linux 6.2 or \
-             later with `landlock` in /sys/kernel/security/lsm, and for root the program `setpriv`; run it elsewhere, or on \
-             a cluster that a provisioner made"
+             later with `landlock` in /sys/kernel/security/lsm, and for root the capability CAP_SETPCAP; run it elsewhere, \
+             or on a cluster that a provisioner made"
         ))
     })
 }

@@ -13,7 +13,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, setsid};
 
 use crate::limits::Limits;
 use crate::protocol::{Order, Stage, hear, hear_bytes, say};
-use crate::sandbox::Weakened;
+use crate::sandbox;
 
 /// Becomes the program that the supervisor names; comes back, with an exit code, only when that failed.
 pub(crate) fn enter() -> u8 {
@@ -43,21 +43,15 @@ fn become_program(order: Order, input: &[u8], supervisor: &mut UnixStream) -> Re
     let cwd = order.cwd.display().to_string();
     std::env::set_current_dir(&order.cwd).map_err(|error| format!("the folder {cwd}: {error}"))?;
     limit(&order.limits).map_err(|error| format!("its limits: {error}"))?;
-    let weakened = order.sandbox.as_ref().map(|_| Weakened::new());
     let landlock = match &order.sandbox {
-        Some(sandbox) => sandbox.enforce().map_err(|error| format!("its sandbox: {error}"))?,
+        Some(sandbox) => {
+            let enforced = sandbox.enforce().map_err(|error| format!("its sandbox: {error}"))?;
+            enforced && sandbox::weaken().is_ok()
+        }
         None => false,
     };
     say(supervisor, &Stage::Ready { landlock }).map_err(|error| error.to_string())?;
-    let mut command = match weakened {
-        Some(Weakened::By(first)) => {
-            let mut command = Command::new(&first[0]);
-            command.args(&first[1..]).arg(&order.program);
-            command
-        }
-        _ => Command::new(&order.program),
-    };
-    let error = command.args(&order.args).env_clear().envs(&order.env).stdin(stdin).exec();
+    let error = Command::new(&order.program).args(&order.args).env_clear().envs(&order.env).stdin(stdin).exec();
     Err(format!("{}: {error}", order.program.display()))
 }
 

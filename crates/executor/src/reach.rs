@@ -63,6 +63,8 @@ type Stamps = Vec<(PathBuf, Option<SystemTime>)>;
 #[derive(Clone, Debug, Default)]
 pub struct Reach {
     folders: BTreeSet<PathBuf>,
+    /// Whatever they are, without a link on the way to them.
+    real: BTreeSet<PathBuf>,
     files: BTreeSet<PathBuf>,
 }
 
@@ -87,7 +89,7 @@ impl Reach {
     fn of(dirs: &[PathBuf]) -> Self {
         let mut reach = Self::default();
         reach.folders.extend(SYSTEM.iter().map(PathBuf::from));
-        reach.folders.extend(etc().iter().cloned());
+        reach.real.extend(etc().iter().cloned());
         dirs.iter().for_each(|dir| reach.search_folder(dir));
         reach
     }
@@ -117,11 +119,8 @@ impl Reach {
     pub fn without(self, hidden: &[PathBuf]) -> Vec<PathBuf> {
         let hidden: Vec<PathBuf> = hidden.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
         let mut left = self.files;
-        for folder in &self.folders {
-            if let Ok(real) = fs::canonicalize(folder) {
-                subtract(real, &hidden, &mut left);
-            }
-        }
+        let found = self.folders.iter().filter_map(|folder| fs::canonicalize(folder).ok());
+        found.chain(self.real).for_each(|real| subtract(real, &hidden, &mut left));
         let covered = |path: &Path| path.ancestors().skip(1).any(|above| left.contains(above));
         left.iter().filter(|path| !covered(path)).cloned().collect()
     }
@@ -206,7 +205,7 @@ fn subtract(root: PathBuf, hidden: &[PathBuf], left: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// What anybody on this machine may read of `/etc`, less what leads to clusters.
+/// What anybody on this machine may read of `/etc`, less what leads to clusters; where links lead to.
 fn etc() -> &'static [PathBuf] {
     static ETC: OnceLock<Vec<PathBuf>> = OnceLock::new();
     ETC.get_or_init(|| {
@@ -214,7 +213,7 @@ fn etc() -> &'static [PathBuf] {
         if public(Path::new("/etc"), 0, &mut found) {
             found = vec![PathBuf::from("/etc")];
         }
-        found
+        found.iter().filter_map(|path| fs::canonicalize(path).ok()).collect()
     })
 }
 

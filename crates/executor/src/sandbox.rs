@@ -1,14 +1,17 @@
 //! Which files a process may touch, and the kernel's enforcement of it (Landlock). What is allowed is listed; everything
 //! else is denied, whatever there is on the machine.
 
+use std::io;
 use std::path::PathBuf;
 
-use crate::environment::find_program;
 use landlock::{
     ABI, Access as _, AccessFs, CompatLevel, Compatible as _, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _,
     RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
-
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities,
+};
 use serde::{Deserialize, Serialize};
 
 /// The first version that leaves no way around reading and writing rules.
@@ -47,44 +50,40 @@ impl Sandbox {
     }
 }
 
-/// Whether the kernel can hide files from agents and scripts: Landlock as of Linux 6.2, enabled at boot. An almighty root
-/// needs util-linux's `setpriv` besides: see [`Weakened`].
+/// Whether the kernel can hide files from agents and scripts: Landlock as of Linux 6.2, enabled at boot, and from an almighty
+/// root only where the powers that lead around it can be taken.
 pub fn sandbox_available() -> bool {
     let needed =
         Ruleset::default().set_compatibility(CompatLevel::HardRequirement).handle_access(AccessFs::from_all(NEEDED));
-    needed.and_then(Ruleset::create).is_ok() && Weakened::new() != Weakened::Impossible
+    needed.and_then(Ruleset::create).is_ok() && can_be_weakened()
 }
 
-/// How a program comes to run without the powers of root that lead around Landlock: who may administer the system or
-/// watch its performance reads the memory and environment of every process, as of Linux 6.17.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Weakened {
-    /// It has none anyway.
-    Already,
-    /// This command in front of its own takes them.
-    By(Vec<String>),
-    /// They cannot be taken.
-    Impossible,
+/// Who may administer the system or watch its performance reads the memory and environment of every process, as of Linux
+/// 6.17, whatever Landlock says.
+const AROUND: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::PERFMON);
+/// Files of others stay reachable, where the rules let them.
+const KEPT: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
+
+fn can_be_weakened() -> bool {
+    let mine = capabilities(None).map(|sets| sets.effective);
+    mine.is_ok_and(|mine| !mine.intersects(AROUND) || mine.contains(CapabilitySet::SETPCAP))
 }
 
-impl Weakened {
-    pub(crate) fn new() -> Self {
-        /// `CAP_SYS_ADMIN` and `CAP_PERFMON`, capabilities(7).
-        const AROUND: u64 = (1 << 21) | (1 << 38);
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let mine = status.lines().find_map(|line| u64::from_str_radix(line.strip_prefix("CapEff:")?.trim(), 16).ok());
-        if mine.is_some_and(|mine| mine & AROUND == 0) {
-            return Self::Already;
-        }
-        match find_program("setpriv", "/usr/bin:/bin:/usr/sbin:/sbin") {
-            // Files of others stay reachable, where the rules let them.
-            Some(program) => Self::By(vec![
-                program.to_string_lossy().into_owned(),
-                "--inh-caps=-all".to_owned(),
-                "--bounding-set=-all,+dac_override".to_owned(),
-                "--".to_owned(),
-            ]),
-            None => Self::Impossible,
+/// Lets this thread become programs without the powers of root that lead around Landlock, capabilities(7): a program gets what
+/// is in the bounding set. Whoever has none anyway stays as it is.
+pub(crate) fn weaken() -> io::Result<()> {
+    let mine = capabilities(None)?;
+    if !mine.effective.intersects(AROUND) {
+        return Ok(());
+    }
+    // The kernel knows as many as it answers for.
+    for capability in (0..u64::BITS).map(|number| CapabilitySet::from_bits_retain(1 << number)) {
+        match capability_is_in_bounding_set(capability) {
+            Ok(true) if capability != KEPT => remove_capability_from_bounding_set(capability)?,
+            Ok(_) => {}
+            Err(_) => break,
         }
     }
+    clear_ambient_capability_set()?;
+    Ok(set_capabilities(None, CapabilitySets { inheritable: CapabilitySet::empty(), ..mine })?)
 }
