@@ -217,6 +217,20 @@ impl FieldSet {
         self.children.iter().any(meets)
     }
 
+    /// Whether a set as it is written has every path of this one.
+    pub(crate) fn is_within(&self, written: &Value) -> bool {
+        (!self.member || written.get(".").is_some()) && self.is_below(written)
+    }
+
+    fn is_below(&self, written: &Value) -> bool {
+        self.children.iter().all(|(key, child)| match written.get(key) {
+            // What has nothing below it is a path itself.
+            Some(Value::Object(leaf)) if leaf.is_empty() => child.children.values().all(FieldSet::is_empty),
+            Some(written) => child.is_within(written),
+            None => child.is_empty(),
+        })
+    }
+
     /// The paths that both have.
     pub(crate) fn intersection(&self, other: &FieldSet) -> FieldSet {
         let mut both = FieldSet { member: self.member && other.member, children: BTreeMap::new() };
@@ -328,11 +342,11 @@ impl Difference {
                 (Some(Value::Object(before)), Some(Value::Object(after))) if key == "metadata" => {
                     let mut part = Self::default();
                     for field in keys(before, after).filter(|field| counts(&[key, field])) {
-                        part.at(node.child(field), format!("f:{field}"), before.get(field), after.get(field));
+                        part.member(node.child(field), field, before.get(field), after.get(field));
                     }
                     whole.hang(format!("f:{key}"), part);
                 }
-                (before, after) => whole.at(node, format!("f:{key}"), before, after),
+                (before, after) => whole.member(node, key, before, after),
             }
         }
         whole
@@ -350,7 +364,7 @@ impl Difference {
         match (node, old, new) {
             (_, Value::Object(before), Value::Object(after)) if node.is_object(new) => {
                 for key in keys(before, after) {
-                    self.at(node.child(key), format!("f:{key}"), before.get(key), after.get(key));
+                    self.member(node.child(key), key, before.get(key), after.get(key));
                 }
             }
             (Node::Items(..) | Node::CustomItems(..), _, _) if is_list(old) && is_list(new) => {
@@ -374,6 +388,13 @@ impl Difference {
                 }
             }
             _ => self.changed.member = true,
+        }
+    }
+
+    /// Takes in what differs of one member: of most, nothing.
+    fn member(&mut self, node: Node<'_>, key: &str, old: Option<&Value>, new: Option<&Value>) {
+        if old != new {
+            self.at(node, format!("f:{key}"), old, new);
         }
     }
 
@@ -410,4 +431,33 @@ fn is_list(value: &Value) -> bool {
 
 fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATHS: [&[&str]; 6] =
+        [&["f:a"], &["f:a", "f:b"], &["f:a", "f:b", "f:c"], &["f:a", "f:d"], &["f:e"], &["f:e", "k:{\"name\":\"x\"}"]];
+
+    fn set(bits: usize) -> FieldSet {
+        let mut set = FieldSet::default();
+        for path in PATHS.iter().enumerate().filter(|(at, _)| bits >> at & 1 == 1).map(|(_, path)| path) {
+            let place = path.iter().fold(&mut set, |set, step| set.children.entry((*step).to_owned()).or_default());
+            place.member = true;
+        }
+        set
+    }
+
+    #[test]
+    fn a_set_is_within_a_written_one_when_it_adds_nothing_to_it() {
+        let all = 1 << PATHS.len();
+        for (written, inner) in (0..all).flat_map(|written| (0..all).map(move |inner| (written, inner))) {
+            let json = set(written).to_json();
+            let read = FieldSet::from_json(&json);
+            let mut both = read.clone();
+            both.union(&set(inner));
+            assert_eq!(set(inner).is_within(&json), both == read, "{:?} in {json}", set(inner).paths());
+        }
+    }
 }

@@ -46,11 +46,13 @@ impl Entry {
         }
     }
 
-    fn is_same(&self, other: &Entry) -> bool {
-        self.manager == other.manager
-            && self.operation == other.operation
-            && self.subresource == other.subresource
-            && (self.operation == "Apply" || self.api_version == other.api_version)
+    /// Whether it is the one that is written there.
+    fn is(&self, raw: &Value) -> bool {
+        let says = |key, value: &str| object::text(raw, &[key]) == value;
+        says("manager", &self.manager)
+            && says("operation", self.operation)
+            && says("subresource", &self.subresource)
+            && (self.operation == "Apply" || says("apiVersion", &self.api_version))
     }
 
     /// None where nothing is left of it.
@@ -164,15 +166,25 @@ pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &
         subresource: writer.subresource.to_owned(),
         fields: FieldSet::default(),
     };
+    let kept = old.filter(|_| !is_reset(new)).map(|old| object::at(old, &["metadata", "managedFields"]));
+    let raws = kept.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let previous = raws.iter().position(|raw| own.is(raw));
+    let others = || raws.iter().enumerate().filter(|(at, _)| Some(*at) != previous).map(|(_, raw)| raw);
+    if let (Some(kept), Some(previous)) = (kept, previous)
+        && difference.removed.is_empty()
+        && difference.changed.is_within(&raws[previous]["fieldsV1"])
+        && !others().any(|raw| difference.touches(&raw["fieldsV1"]))
+    {
+        // As most writes are: of fields that are the writer's already.
+        if object::at(new, &["metadata", "managedFields"]) != kept {
+            object::metadata(new).insert("managedFields".into(), kept.clone());
+        }
+        return;
+    }
     let mut written = Vec::new();
-    let mut previous = None;
-    let kept = old.filter(|_| !is_reset(new)).map(|old| object::list(old, &["metadata", "managedFields"]));
-    for raw in kept.into_iter().flatten() {
-        let mut entry = Entry::of(raw);
-        if previous.is_none() && entry.is_same(&own) {
-            previous = Some(raw);
-        } else if difference.touches(&raw["fieldsV1"]) {
-            entry.fields = FieldSet::from_json(&raw["fieldsV1"]);
+    for raw in others() {
+        if difference.touches(&raw["fieldsV1"]) {
+            let mut entry = Entry { fields: FieldSet::from_json(&raw["fieldsV1"]), ..Entry::of(raw) };
             entry.fields.subtract(&difference.changed);
             entry.fields.subtract_under(&difference.removed);
             written.extend(entry.to_json());
@@ -180,6 +192,7 @@ pub(crate) fn track(info: &Info, old: Option<&Value>, new: &mut Value, writer: &
             written.push(raw.clone());
         }
     }
+    let previous = previous.map(|at| &raws[at]);
     let before = previous.map(|raw| FieldSet::from_json(&raw["fieldsV1"]));
     own.fields = before.clone().unwrap_or_default();
     own.fields.union(&difference.changed);

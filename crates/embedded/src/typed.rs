@@ -27,16 +27,28 @@ pub(crate) fn of_controller(info: &Info, mut object: Value) -> Result<Value, Api
     Ok(object)
 }
 
-/// The object whose status a controller writes. Only that and its metadata are read into the types: the rest of a status
-/// write is not looked at.
-pub(crate) fn status_of_controller(info: &Info, mut object: Value) -> Result<Value, ApiError> {
-    let Value::Object(map) = &mut object else { return of_controller(info, object) };
-    let part = ["metadata", "status"].into_iter().filter_map(|key| map.remove_entry(key)).collect();
+/// The object with which a controller replaces `old`, as far as `is_written` says of a member that the write is about it. What
+/// is as it was is in its types already and not read into them again.
+pub(crate) fn in_place_of(
+    old: Option<&Value>,
+    info: &Info,
+    mut object: Value,
+    is_written: impl Fn(&str) -> bool,
+) -> Result<Value, ApiError> {
+    let (Value::Object(map), Some(old), None) = (&mut object, old, &info.definition) else {
+        return of_controller(info, object);
+    };
+    let differs =
+        |(key, value): (&String, &Value)| (is_written(key) && old.get(key) != Some(value)).then(|| key.clone());
+    let different: Vec<String> = map.iter().filter_map(differs).collect();
+    let part = different.iter().filter_map(|key| map.remove_entry(key)).collect();
     if let Value::Object(part) = of_controller(info, Value::Object(part))? {
-        let written =
-            part.into_iter().filter(|(key, _)| matches!(key.as_str(), "apiVersion" | "kind" | "metadata" | "status"));
-        map.extend(written);
+        for (key, value) in part.into_iter().filter(|(key, _)| different.contains(key)) {
+            map.insert(key, value);
+        }
     }
+    map.insert("apiVersion".into(), json!(info.resource.api_version()));
+    map.insert("kind".into(), json!(info.resource.kind));
     Ok(object)
 }
 

@@ -20,6 +20,12 @@ impl State {
     fn row(&self, resource: &Resource) -> Result<Arc<crate::registry::Info>, ApiError> {
         self.info(resource).ok_or_else(ApiError::unknown_path)
     }
+
+    /// What an object would replace.
+    fn stored(&self, info: &crate::registry::Info, object: &Value) -> Option<&Value> {
+        let namespace = if info.resource.namespaced { object::namespace(object) } else { "" };
+        self.store.get(&info.resource, namespace, object::name(object)).map(Arc::as_ref)
+    }
 }
 
 impl World for State {
@@ -49,13 +55,15 @@ impl World for State {
 
     fn update(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
         let info = self.row(resource)?;
-        let object = crate::typed::of_controller(&info, object)?;
+        let object = crate::typed::in_place_of(self.stored(&info, &object), &info, object, |_| true)?;
         Ok(self.replace_object(&info, object, &Write::by(manager))?)
     }
 
     fn update_status(&mut self, resource: &Resource, object: Value, manager: &str) -> Result<Arc<Value>, Refusal> {
         let info = self.row(resource)?;
-        let object = crate::typed::status_of_controller(&info, object)?;
+        // The rest of a status write is not looked at.
+        let is_written = |key: &str| matches!(key, "metadata" | "status");
+        let object = crate::typed::in_place_of(self.stored(&info, &object), &info, object, is_written)?;
         Ok(self.replace_object(&info, object, &Write::by(manager).of("status"))?)
     }
 

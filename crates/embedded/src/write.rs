@@ -282,6 +282,9 @@ impl State {
 fn carry_over(info: &Info, old: &Value, new: &mut Value, how: &Write) {
     let old_metadata = old["metadata"].as_object();
     if how.subresource == "status" {
+        if new.get("metadata") == old.get("metadata") {
+            return keep_all_but_status(old, new);
+        }
         let metadata = new.get_mut("metadata").map(Value::take);
         keep_all_but_status(old, new);
         // A status write may also change annotations; labels of some kinds stay as they are.

@@ -194,8 +194,9 @@ fn retyped(
     validation: typed::Validation,
 ) -> Result<(Value, Vec<String>), ApiError> {
     let message = wire::schema::of_kind(&info.resource.api_version(), info.resource.kind).filter(|_| !info.custom);
-    let shown = typed::as_written(message, &patched, touched);
+    let whole = patched.clone();
     typed::of_request(info, patched, duplicates, validation, &call.body).map_err(|error| {
+        let shown = typed::as_written(message, &whole, touched);
         let message = error
             .message
             .rsplit_once("cannot be handled as a ")

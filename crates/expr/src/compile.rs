@@ -1,7 +1,9 @@
 //! Text to expression. The parser of `cel` recurses with its input, so it runs on a thread with room for the longest
 //! text that is let in; a panic there ends that thread and becomes an error.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use cel::common::ast::{IdedExpr, SourceInfo};
 use cel::{Env, ParseErrors};
@@ -21,7 +23,11 @@ pub(crate) fn compile(source: &str, variables: Option<&[&str]>) -> Result<Expres
         let message = format!("the expression is longer than {MAX_SOURCE} bytes");
         return Err(ExprError { message, help: None, range: whole() });
     }
-    std::thread::scope(|scope| {
+    let key: Key = (source.to_owned(), variables.map(|names| names.iter().map(|&name| name.to_owned()).collect()));
+    if let Some(expression) = known().get(&key) {
+        return Ok(expression.clone());
+    }
+    let expression = std::thread::scope(|scope| {
         let work = || compile_here(source, variables);
         let spawned =
             std::thread::Builder::new().name("cel-compile".to_owned()).stack_size(STACK).spawn_scoped(scope, work);
@@ -31,7 +37,24 @@ pub(crate) fn compile(source: &str, variables: Option<&[&str]>) -> Result<Expres
                 Err(ExprError { message: format!("no thread to compile on: {error}"), help: None, range: whole() })
             }
         }
-    })
+    })?;
+    let mut known = known();
+    if known.len() >= REMEMBERED {
+        known.clear();
+    }
+    known.insert(key, expression.clone());
+    Ok(expression)
+}
+
+/// An expression, and which variables it may use.
+type Key = (String, Option<Vec<String>>);
+
+/// So many expressions are kept compiled: each case of a failure has the same.
+const REMEMBERED: usize = 256;
+
+fn known() -> MutexGuard<'static, HashMap<Key, Expression>> {
+    static KNOWN: LazyLock<Mutex<HashMap<Key, Expression>>> = LazyLock::new(Mutex::default);
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn not_understood(source: &str) -> ExprError {

@@ -46,8 +46,8 @@ type Key = (String, String);
 #[derive(Clone, Debug, Default)]
 struct Found {
     synced: bool,
-    objects: BTreeMap<Key, Value>,
-    baseline: BTreeMap<Key, Value>,
+    objects: BTreeMap<Key, Arc<Value>>,
+    baseline: BTreeMap<Key, Arc<Value>>,
 }
 
 /// What one check makes of the objects of its select: for each none when the expression holds, else why not.
@@ -121,7 +121,7 @@ impl Observer {
             // Deleted and made again, and the watch did not tell: in between it was not there, and no window goes on.
             self.remove(select, &key);
         }
-        self.found[select].objects.insert(key.clone(), object);
+        self.found[select].objects.insert(key.clone(), Arc::new(object));
         self.evaluate(select, &key);
         self.settle(select);
     }
@@ -249,14 +249,14 @@ impl Observer {
     /// Evaluates one object under every check of its select.
     fn evaluate(&mut self, select: usize, key: &Key) {
         let found = &self.found[select];
-        let Some(object) = found.objects.get(key) else { return };
+        let Some(object) = found.objects.get(key).map(Arc::as_ref) else { return };
         let params = &self.checks.params;
         for (check, state) in self.checks.symptoms.iter().zip(&mut self.symptoms) {
             if check.select == select {
                 state.results.insert(key.clone(), check.evaluate(&[("object", object), ("params", params)]));
             }
         }
-        let baseline = found.baseline.get(key).unwrap_or(&Value::Null);
+        let baseline = found.baseline.get(key).map_or(&Value::Null, Arc::as_ref);
         for (check, state) in self.checks.health.iter().zip(&mut self.health) {
             if check.select == select {
                 let variables = [("object", object), ("params", params), ("baseline", baseline)];

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use simulation::resources::{DEPLOYMENTS, HORIZONTAL_POD_AUTOSCALERS, REPLICA_SETS, STATEFUL_SETS};
 use simulation::{Change, Controller, Occurrence, Resource, World};
 
-use crate::fields::{after, condition, items, key, namespace, number, put, seconds, split_key, text};
+use crate::fields::{after, at, condition, items, key, namespace, number, put, seconds, split_key, text};
 use crate::owned_pod;
 
 const NAME: &str = "horizontal-pod-autoscaler";
@@ -48,7 +48,7 @@ struct Condition(&'static str, &'static str, &'static str, String);
 
 fn sync(world: &mut dyn World, scaler: &Arc<Value>) {
     let mut status = scaler.get("status").cloned().unwrap_or_else(|| json!({}));
-    let reference = scaler.pointer("/spec/scaleTargetRef").cloned().unwrap_or_default();
+    let reference = at(scaler, "/spec/scaleTargetRef").cloned().unwrap_or_default();
     let (target, resource) = match find(world, namespace(scaler), &reference) {
         Ok(found) => found,
         Err(why) => {

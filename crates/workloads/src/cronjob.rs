@@ -10,7 +10,7 @@ use simulation::resources::{CRON_JOBS, JOBS};
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, controller_of, is_deleting, items, key, millis, name, namespace, number, owner_reference, put, seconds,
+    after, at, controller_of, is_deleting, items, key, millis, name, namespace, number, owner_reference, put, seconds,
     split_key, text, time, truth, uid,
 };
 use crate::index::Owned;
@@ -216,12 +216,12 @@ impl CronJobs {
 
 fn job_of(cron: &Value, due: Timestamp) -> Value {
     let mut metadata =
-        cron.pointer("/spec/jobTemplate/metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+        at(cron, "/spec/jobTemplate/metadata").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     put(&mut metadata, &["name"], json!(format!("{}-{}", name(cron), due.as_second() / 60)));
     put(&mut metadata, &["namespace"], json!(namespace(cron)));
     put(&mut metadata, &["annotations", TIMESTAMP], json!(seconds(due)));
     put(&mut metadata, &["ownerReferences"], json!([owner_reference(&CRON_JOBS, cron)]));
-    let spec = cron.pointer("/spec/jobTemplate/spec").cloned().unwrap_or_else(|| json!({}));
+    let spec = at(cron, "/spec/jobTemplate/spec").cloned().unwrap_or_else(|| json!({}));
     json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": spec})
 }
 

@@ -8,7 +8,7 @@ use simulation::resources::{DAEMON_SETS, NODES, PODS};
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, controller_of, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number, put,
+    after, at, controller_of, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number, put,
     split_key, text, truth, uid,
 };
 use crate::hash;
@@ -44,7 +44,7 @@ impl Controller for DaemonSets {
                 owner_changed(world, pod);
             }
             Change::Modified(r, old, node)
-                if *r == NODES && ["/spec", "/metadata/labels"].iter().any(|p| old.pointer(p) != node.pointer(p)) =>
+                if *r == NODES && ["/spec", "/metadata/labels"].iter().any(|p| at(old, p) != at(node, p)) =>
             {
                 all(world);
             }
@@ -116,7 +116,7 @@ fn tolerations(template: &Value) -> Vec<Value> {
 
 impl DaemonSets {
     fn sync(&mut self, world: &mut dyn World, set: &Arc<Value>) {
-        let template = set.pointer("/spec/template").cloned().unwrap_or_else(|| json!({}));
+        let template = at(set, "/spec/template").cloned().unwrap_or_else(|| json!({}));
         let revision = hash::template_hash(&template, 0);
         crate::statefulset::keep_revision(world, &DAEMON_SETS, set, &revision);
         let mut shaped = template;
@@ -196,7 +196,7 @@ impl DaemonSets {
         if text(set, "/spec/updateStrategy/type") == "OnDelete" {
             return;
         }
-        let most = match set.pointer("/spec/updateStrategy/rollingUpdate/maxUnavailable") {
+        let most = match at(set, "/spec/updateStrategy/rollingUpdate/maxUnavailable") {
             Some(Value::Number(n)) => n.as_i64().unwrap_or(1),
             Some(Value::String(text)) => {
                 let percent = text.trim_end_matches('%').parse::<i64>().unwrap_or(0);

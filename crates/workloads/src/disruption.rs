@@ -9,7 +9,7 @@ use simulation::resources::{DEPLOYMENTS, POD_DISRUPTION_BUDGETS, PODS, REPLICA_S
 use simulation::{Change, Controller, Occurrence, Resource, World};
 
 use crate::fields::{
-    after, between, condition, controller_of, is_deleting, is_ready, items, key, millis, name, namespace, number,
+    after, at, between, condition, controller_of, is_deleting, is_ready, items, key, millis, name, namespace, number,
     seconds, split_key, text, truth, uid,
 };
 use crate::{owned_pod, selector};
@@ -55,9 +55,7 @@ impl Controller for Disruptions {
 
 /// An empty selector selects every pod, none selects nothing.
 fn selects(budget: &Value, pod: &Value) -> bool {
-    budget
-        .pointer("/spec/selector")
-        .is_some_and(|s| s.is_object() && selector::matches(s, pod.pointer("/metadata/labels")))
+    budget.pointer("/spec/selector").is_some_and(|s| s.is_object() && selector::matches(s, at(pod, "/metadata/labels")))
 }
 
 fn sync(world: &mut dyn World, budget: &Arc<Value>) {
@@ -124,11 +122,11 @@ fn fail_safe(world: &mut dyn World, budget: &Value, why: &str) {
 
 /// Pods that there should be, and that must stay healthy.
 fn expectation(world: &mut dyn World, budget: &Value, pods: &[Arc<Value>]) -> Result<(i64, i64), String> {
-    if let Some(most) = budget.pointer("/spec/maxUnavailable").filter(|v| !v.is_null()) {
+    if let Some(most) = at(budget, "/spec/maxUnavailable").filter(|v| !v.is_null()) {
         let expected = scale(world, budget, pods)?;
         return Ok((expected, (expected - portion(most, expected)).max(0)));
     }
-    match budget.pointer("/spec/minAvailable").filter(|v| !v.is_null()) {
+    match at(budget, "/spec/minAvailable").filter(|v| !v.is_null()) {
         Some(Value::Number(least)) => Ok((pods.len() as i64, least.as_i64().unwrap_or(0))),
         Some(least) => {
             let expected = scale(world, budget, pods)?;

@@ -8,7 +8,7 @@ use simulation::resources::{ENDPOINT_SLICES, ENDPOINTS, PODS, SERVICES};
 use simulation::{Change, Controller, World};
 
 use crate::fields::{
-    after, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number, owner_reference, put,
+    after, at, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number, owner_reference, put,
     seconds, split_key, text, truth, uid,
 };
 use crate::selector;
@@ -90,7 +90,7 @@ impl Endpoints {
                 is_deleting(pod),
                 is_terminal(pod),
                 text(pod, "/status/podIP").to_owned(),
-                pod.pointer("/metadata/labels").cloned(),
+                at(pod, "/metadata/labels").cloned(),
             )
         };
         if old.is_none_or(|old| seen(old) != seen(pod)) {
@@ -100,12 +100,11 @@ impl Endpoints {
 
     fn affected(&self, world: &mut dyn World, pod: &Value, old: Option<&Arc<Value>>) {
         for service in self.services.get(namespace(pod)).into_iter().flat_map(BTreeMap::values) {
-            let Some(wanted) =
-                service.pointer("/spec/selector").filter(|s| s.as_object().is_some_and(|m| !m.is_empty()))
+            let Some(wanted) = at(service, "/spec/selector").filter(|s| s.as_object().is_some_and(|m| !m.is_empty()))
             else {
                 continue;
             };
-            let hit = |pod: &Value| selector::map_matches(wanted, pod.pointer("/metadata/labels"));
+            let hit = |pod: &Value| selector::map_matches(wanted, at(pod, "/metadata/labels"));
             if hit(pod) || old.is_some_and(|old| hit(old)) {
                 enqueue(world, service);
             }
@@ -113,7 +112,7 @@ impl Endpoints {
     }
 
     fn sync(&mut self, world: &mut dyn World, service: &Arc<Value>) {
-        let wanted = service.pointer("/spec/selector").filter(|s| s.as_object().is_some_and(|m| !m.is_empty()));
+        let wanted = at(service, "/spec/selector").filter(|s| s.as_object().is_some_and(|m| !m.is_empty()));
         let Some(wanted) = wanted.filter(|_| text(service, "/spec/type") != "ExternalName") else { return };
         let pods: Vec<Arc<Value>> = self
             .pods
@@ -121,7 +120,7 @@ impl Endpoints {
             .into_iter()
             .flat_map(BTreeMap::values)
             .filter(|pod| {
-                selector::map_matches(wanted, pod.pointer("/metadata/labels"))
+                selector::map_matches(wanted, at(pod, "/metadata/labels"))
                     && !text(pod, "/status/podIP").is_empty()
                     && !is_terminal(pod)
             })
@@ -147,7 +146,7 @@ impl Endpoints {
             .list(&ENDPOINT_SLICES, Some(namespace(service)))
             .into_iter()
             .filter(|slice| {
-                let labels = slice.pointer("/metadata/labels");
+                let labels = at(slice, "/metadata/labels");
                 let label = |key: &str| labels.and_then(|l| l.get(key)).and_then(Value::as_str);
                 label(OF_SERVICE) == Some(name(service))
                     && label("endpointslice.kubernetes.io/managed-by") == Some("endpointslice-controller.k8s.io")
@@ -202,7 +201,7 @@ impl Endpoints {
 }
 
 fn labels_of(service: &Value) -> Value {
-    service.pointer("/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}))
+    at(service, "/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}))
 }
 
 /// The labels of the service, as they are now, and the controller's own.

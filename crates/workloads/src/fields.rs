@@ -9,14 +9,22 @@ use simulation::Resource;
 /// What is at a JSON pointer whose keys have neither `/` nor `~`, as those of Kubernetes' types do not: unlike
 /// [`Value::pointer`] it needs no memory, and controllers ask thousands of times a second.
 pub(crate) fn at<'a>(object: &'a Value, pointer: &str) -> Option<&'a Value> {
-    if pointer.contains('~') {
-        return object.pointer(pointer);
+    let (mut object, mut rest) = (object, pointer);
+    while let Some(path) = rest.strip_prefix('/') {
+        // Keys are short: a plain loop is over before a search has begun.
+        let end = path.bytes().position(|byte| matches!(byte, b'/' | b'~')).unwrap_or(path.len());
+        let (key, after) = path.split_at(end);
+        if after.starts_with('~') {
+            return object.pointer(rest);
+        }
+        object = match object {
+            Value::Object(map) => map.get(key)?,
+            Value::Array(list) => list.get(key.parse::<usize>().ok()?)?,
+            _ => return None,
+        };
+        rest = after;
     }
-    pointer.split('/').skip(1).try_fold(object, |object, key| match object {
-        Value::Object(map) => map.get(key),
-        Value::Array(list) => list.get(key.parse::<usize>().ok()?),
-        _ => None,
-    })
+    Some(object)
 }
 
 /// The text at a JSON pointer, or nothing.

@@ -10,8 +10,8 @@ use simulation::resources::{JOBS, PODS};
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, between, controller_of, is_active, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace,
-    number, put, seconds, split_key, text, time, truth, uid,
+    after, at, between, controller_of, is_active, is_deleting, is_ready, is_terminal, items, key, millis, name,
+    namespace, number, put, seconds, split_key, text, time, truth, uid,
 };
 use crate::index::Owned;
 use crate::owned_pod::{MANAGER, PENDING, from_template, store_status};
@@ -433,7 +433,7 @@ fn remove(world: &mut dyn World, job: &Value, pod: &Value) {
 }
 
 fn pod_of(job: &Value, index: Option<i64>) -> Value {
-    let template = job.pointer("/spec/template").cloned().unwrap_or_else(|| json!({}));
+    let template = at(job, "/spec/template").cloned().unwrap_or_else(|| json!({}));
     let mut pod = from_template(&JOBS, job, &template);
     put(&mut pod, &["metadata", "finalizers"], json!([FINALIZER]));
     if let Some(index) = index {
@@ -469,7 +469,7 @@ fn finished_at(pod: &Value) -> Option<Timestamp> {
 }
 
 fn index_of(pod: &Value) -> Option<i64> {
-    pod.pointer("/metadata/annotations")?.get(INDEX)?.as_str()?.parse().ok()
+    at(pod, "/metadata/annotations")?.get(INDEX)?.as_str()?.parse().ok()
 }
 
 /// `0,2-4`.

@@ -11,8 +11,8 @@ use simulation::resources::{PODS, REPLICA_SETS};
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, between, condition, controller_of, is_active, is_deleting, is_ready, is_terminal, items, key, millis, name,
-    namespace, number, owner_reference, put, seconds, split_key, text, time, uid,
+    after, at, between, condition, controller_of, is_active, is_deleting, is_ready, is_terminal, items, key, millis,
+    name, namespace, number, owner_reference, put, seconds, split_key, text, time, uid,
 };
 use crate::index::Owned;
 use crate::owned_pod::PENDING;
@@ -91,9 +91,9 @@ impl ReplicaSets {
             None if gone => {}
             None => {
                 // An orphan may belong to a set that selects it.
-                let labels = pod.pointer("/metadata/labels");
+                let labels = at(pod, "/metadata/labels");
                 for set in world.list(&REPLICA_SETS, Some(namespace(pod))) {
-                    if set.pointer("/spec/selector").is_some_and(|s| selector::matches(s, labels)) {
+                    if at(&set, "/spec/selector").is_some_and(|s| selector::matches(s, labels)) {
                         enqueue(world, &key(&set), millis(8));
                     }
                 }
@@ -128,9 +128,9 @@ impl ReplicaSets {
 
     /// Takes pods that match and have no controller; lets those go that match no more.
     fn adopt(&mut self, world: &mut dyn World, set: &Arc<Value>) {
-        let Some(wanted) = set.pointer("/spec/selector") else { return };
+        let Some(wanted) = at(set, "/spec/selector") else { return };
         for pod in self.pods.of(uid(set)) {
-            if is_active(&pod) && !selector::matches(wanted, pod.pointer("/metadata/labels")) {
+            if is_active(&pod) && !selector::matches(wanted, at(&pod, "/metadata/labels")) {
                 let mut changed = (*pod).clone();
                 let owners: Vec<Value> = items(&pod, "/metadata/ownerReferences")
                     .iter()
@@ -147,7 +147,7 @@ impl ReplicaSets {
             return;
         }
         for pod in world.list(&PODS, Some(namespace(set))) {
-            let labels = pod.pointer("/metadata/labels");
+            let labels = at(&pod, "/metadata/labels");
             if controller_of(&pod).is_none() && is_active(&pod) && labels.is_some() && selector::matches(wanted, labels)
             {
                 let mut changed = (*pod).clone();
@@ -185,11 +185,11 @@ impl ReplicaSets {
     }
 
     fn create(&mut self, world: &mut dyn World, set: &Arc<Value>, count: usize) -> Managed {
-        let mut metadata = set.pointer("/spec/template/metadata").cloned().unwrap_or_else(|| json!({}));
+        let mut metadata = at(set, "/spec/template/metadata").cloned().unwrap_or_else(|| json!({}));
         put(&mut metadata, &["generateName"], json!(format!("{}-", name(set))));
         put(&mut metadata, &["namespace"], json!(namespace(set)));
         put(&mut metadata, &["ownerReferences"], json!([owner_reference(&REPLICA_SETS, set)]));
-        let spec = set.pointer("/spec/template/spec").cloned().unwrap_or_else(|| json!({}));
+        let spec = at(set, "/spec/template/spec").cloned().unwrap_or_else(|| json!({}));
         for _ in 0..count {
             let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec});
             match world.create(&PODS, pod, MANAGER) {
@@ -223,9 +223,8 @@ impl ReplicaSets {
             return;
         }
         let now = world.now();
-        let wanted = current.pointer("/spec/template/metadata/labels").cloned().unwrap_or_else(|| json!({}));
-        let labelled =
-            active.iter().filter(|pod| selector::map_matches(&wanted, pod.pointer("/metadata/labels"))).count();
+        let wanted = at(&current, "/spec/template/metadata/labels").cloned().unwrap_or_else(|| json!({}));
+        let labelled = active.iter().filter(|pod| selector::map_matches(&wanted, at(pod, "/metadata/labels"))).count();
         let ready = active.iter().filter(|pod| is_ready(pod)).count();
         let pause = Duration::from_secs(number(&current, "/spec/minReadySeconds").unwrap_or(0).max(0) as u64);
         let mut available = 0;

@@ -8,7 +8,7 @@ use simulation::resources::{PERSISTENT_VOLUME_CLAIMS, PODS, STATEFUL_SETS};
 use simulation::{Change, Controller, Deletion, Occurrence, Resource, World};
 
 use crate::fields::{
-    after, controller_of, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number,
+    after, at, controller_of, is_deleting, is_ready, is_terminal, items, key, millis, name, namespace, number,
     owner_reference, put, split_key, text, uid,
 };
 use crate::hash;
@@ -77,7 +77,7 @@ fn enqueue(world: &mut dyn World, key: &str, pause: Duration) {
 
 /// The name of the revision of a template.
 pub(crate) fn revision_name(owner: &Value) -> String {
-    let template = owner.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let template = at(owner, "/spec/template").cloned().unwrap_or(Value::Null);
     format!("{}-{}", name(owner), hash::template_hash(&template, 0))
 }
 
@@ -95,9 +95,9 @@ pub(crate) fn keep_revision(world: &mut dyn World, resource: &Resource, owner: &
         .max()
         .unwrap_or(0);
     let mut labels =
-        owner.pointer("/spec/template/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
+        at(owner, "/spec/template/metadata/labels").cloned().filter(Value::is_object).unwrap_or_else(|| json!({}));
     put(&mut labels, &[REVISION], json!(label));
-    let mut template = owner.pointer("/spec/template").cloned().unwrap_or(Value::Null);
+    let mut template = at(owner, "/spec/template").cloned().unwrap_or(Value::Null);
     put(&mut template, &["$patch"], json!("replace"));
     let object = json!({
         "apiVersion": "apps/v1", "kind": "ControllerRevision",
@@ -119,7 +119,7 @@ fn is_healthy(pod: &Value) -> bool {
 }
 
 fn revision_of(pod: &Value) -> &str {
-    pod.pointer("/metadata/labels").and_then(|l| l.get(REVISION)).and_then(Value::as_str).unwrap_or_default()
+    at(pod, "/metadata/labels").and_then(|l| l.get(REVISION)).and_then(Value::as_str).unwrap_or_default()
 }
 
 fn say(world: &mut dyn World, set: &Value, warning: bool, reason: &str, message: String) {
@@ -237,9 +237,9 @@ impl StatefulSets {
         let still_current = number(set, "/status/currentReplicas").unwrap_or(0);
         let old = current != update && (n < first + still_current || n < partition);
         let kept = world.get(&CONTROLLER_REVISIONS, namespace(set), current).filter(|_| old);
-        let (revision, mut template) = match kept.as_ref().and_then(|r| r.pointer("/data/spec/template")) {
+        let (revision, mut template) = match kept.as_ref().and_then(|r| at(r, "/data/spec/template")) {
             Some(template) => (current, template.clone()),
-            None => (update, set.pointer("/spec/template").cloned().unwrap_or_else(|| json!({}))),
+            None => (update, at(set, "/spec/template").cloned().unwrap_or_else(|| json!({}))),
         };
         crate::fields::remove(&mut template, &["$patch"]);
         let pod_name = format!("{}-{n}", name(set));

@@ -11,7 +11,7 @@ use simulation::resources::{LEASES, NODES, PODS};
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, between, condition, is_deleting, is_terminal, items, key, millis, name, namespace, number, put, seconds,
+    after, at, between, condition, is_deleting, is_terminal, items, key, millis, name, namespace, number, put, seconds,
     split_key, text, time, truth, uid,
 };
 use crate::pod_gc::disrupt;
@@ -55,7 +55,7 @@ impl Controller for Taints {
             }
             Change::Added(r, pod) if *r == PODS => self.placed(world, pod),
             Change::Modified(r, old, pod) if *r == PODS => {
-                let same = |path: &str| old.pointer(path) == pod.pointer(path);
+                let same = |path: &str| at(old, path) == at(pod, path);
                 if !same("/spec/nodeName") || !same("/spec/tolerations") {
                     self.placed(world, pod);
                 }
@@ -96,7 +96,7 @@ impl Controller for Taints {
 
 impl Taints {
     fn node(&mut self, world: &mut dyn World, old: Option<&Arc<Value>>, node: &Arc<Value>) {
-        let same = |path: &str| old.is_some_and(|old| old.pointer(path) == node.pointer(path));
+        let same = |path: &str| old.is_some_and(|old| at(old, path) == at(node, path));
         let now = world.now();
         for (effect, gain, loss) in [("NoSchedule", 8, millis(8)), ("NoExecute", 50, RELIEF)] {
             let (wanted, there) = (taints(node, effect), items(node, "/spec/taints"));

@@ -9,7 +9,7 @@ use simulation::resources::{PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES, PODS, 
 use simulation::{Change, Controller, Deletion, Occurrence, World};
 
 use crate::fields::{
-    after, is_deleting, is_terminal, items, key, millis, name, namespace, put, remove, split_key, text, uid,
+    after, at, is_deleting, is_terminal, items, key, millis, name, namespace, put, remove, split_key, text, uid,
 };
 use crate::{owned_pod::MANAGER, quantity, selector};
 
@@ -203,7 +203,7 @@ fn provision(world: &mut dyn World, claim: &Arc<Value>) {
         "apiVersion": "v1", "kind": "PersistentVolume",
         "metadata": {"name": volume, "annotations": {"pv.kubernetes.io/provisioned-by": LOCAL_PATH}},
         "spec": {
-            "capacity": {"storage": claim.pointer("/spec/resources/requests/storage")},
+            "capacity": {"storage": at(claim, "/spec/resources/requests/storage")},
             "accessModes": items(claim, "/spec/accessModes"), "storageClassName": class, "volumeMode": "Filesystem",
             "persistentVolumeReclaimPolicy": reclaim.filter(|r| !r.is_empty()).unwrap_or_else(|| "Delete".to_owned()),
             "hostPath": {
@@ -236,7 +236,7 @@ fn reference(claim: &Value) -> Value {
 
 /// The smallest volume that will do.
 fn matching(world: &dyn World, claim: &Value) -> Option<Arc<Value>> {
-    let size = |object: &Value, path: &str| object.pointer(path).and_then(quantity::milli).unwrap_or(0);
+    let size = |object: &Value, path: &str| at(object, path).and_then(quantity::milli).unwrap_or(0);
     let wanted = size(claim, "/spec/resources/requests/storage");
     let fits = |volume: &Arc<Value>| {
         let held = text(volume, "/spec/claimRef/name");
@@ -247,7 +247,7 @@ fn matching(world: &dyn World, claim: &Value) -> Option<Arc<Value>> {
         let selected = claim
             .pointer("/spec/selector")
             .filter(|s| s.is_object())
-            .is_none_or(|s| selector::matches(s, volume.pointer("/metadata/labels")));
+            .is_none_or(|s| selector::matches(s, at(volume, "/metadata/labels")));
         (held.is_empty() || own)
             && !is_deleting(volume)
             && text(volume, "/spec/storageClassName") == text(claim, "/spec/storageClassName")
@@ -299,7 +299,7 @@ fn bound(world: &mut dyn World, claim: &Arc<Value>, volume: &str) {
         Some(found) if text(&found, "/spec/claimRef/uid") == uid(claim) => {
             status["phase"] = json!("Bound");
             status["accessModes"] = json!(items(&found, "/spec/accessModes"));
-            status["capacity"] = found.pointer("/spec/capacity").cloned().unwrap_or_default();
+            status["capacity"] = at(&found, "/spec/capacity").cloned().unwrap_or_default();
             phase(world, &found, "Bound");
         }
         Some(found) if text(&found, "/spec/claimRef/name").is_empty() => return bind(world, claim, &found),

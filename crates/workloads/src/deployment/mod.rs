@@ -14,8 +14,8 @@ use simulation::resources::{DEPLOYMENTS, REPLICA_SETS};
 use simulation::{Change, Controller, Occurrence, World};
 
 use crate::fields::{
-    after, controller_of, is_deleting, items, key, millis, name, namespace, number, owner_reference, put, split_key,
-    text, truth, uid,
+    after, at, controller_of, is_deleting, items, key, millis, name, namespace, number, owner_reference, put,
+    split_key, text, truth, uid,
 };
 use crate::index::Owned;
 use crate::selector;
@@ -111,9 +111,9 @@ impl Sync<'_> {
 
     /// Replica sets that match and have no controller become its own.
     fn adopt(&mut self, world: &mut dyn World) {
-        let Some(wanted) = self.deployment.pointer("/spec/selector").cloned() else { return };
+        let Some(wanted) = at(&self.deployment, "/spec/selector").cloned() else { return };
         for set in world.list(&REPLICA_SETS, Some(namespace(&self.deployment))) {
-            let labels = set.pointer("/metadata/labels");
+            let labels = at(&set, "/metadata/labels");
             if controller_of(&set).is_none()
                 && !is_deleting(&set)
                 && labels.is_some()
@@ -140,7 +140,7 @@ impl Sync<'_> {
             return (0, 0);
         }
         let part = |field: &str, up: bool| {
-            let value = self.deployment.pointer(&format!("/spec/strategy/rollingUpdate/{field}"));
+            let value = at(&self.deployment, &format!("/spec/strategy/rollingUpdate/{field}"));
             let percent = |text: &str| text.strip_suffix('%').and_then(|p| p.parse::<i64>().ok());
             match value {
                 Some(Value::Number(n)) => n.as_i64().unwrap_or(0),
@@ -164,7 +164,7 @@ impl Sync<'_> {
 
     /// Says in the Progressing condition that it is paused, or goes on.
     fn pause_condition(&mut self, world: &mut dyn World) {
-        if self.deployment.pointer("/spec/progressDeadlineSeconds").is_none_or(Value::is_null) {
+        if at(&self.deployment, "/spec/progressDeadlineSeconds").is_none_or(Value::is_null) {
             return;
         }
         let paused = truth(&self.deployment, "/spec/paused");

@@ -7,7 +7,7 @@ use simulation::World;
 use simulation::resources::{DEPLOYMENTS, REPLICA_SETS};
 
 use super::{MANAGER, Sync, size, status, template};
-use crate::fields::{entries, name, namespace, number, owner_reference, put, text};
+use crate::fields::{at, entries, name, namespace, number, owner_reference, put, text};
 use crate::hash;
 
 pub(super) const REVISION: &str = "deployment.kubernetes.io/revision";
@@ -30,7 +30,7 @@ pub(super) fn of(set: &Value) -> i64 {
 }
 
 pub(super) fn annotation<'a>(object: &'a Value, name: &str) -> Option<&'a str> {
-    object.pointer("/metadata/annotations")?.get(name)?.as_str()
+    at(object, "/metadata/annotations")?.get(name)?.as_str()
 }
 
 impl Sync<'_> {
@@ -64,7 +64,7 @@ impl Sync<'_> {
         if let Some(set) = &stored {
             self.controller.sets.put(set);
             self.take_revision(world, revision);
-            let deadline = self.deployment.pointer("/spec/progressDeadlineSeconds").is_some_and(|d| !d.is_null());
+            let deadline = at(&self.deployment, "/spec/progressDeadlineSeconds").is_some_and(|d| !d.is_null());
             if deadline && crate::fields::condition(&self.deployment, "Progressing").is_none() {
                 self.progress(world, "FoundNewReplicaSet", format!("Found new replica set \"{}\"", name(set)));
             }
@@ -73,13 +73,13 @@ impl Sync<'_> {
     }
 
     fn make_new(&mut self, world: &mut dyn World, sets: &[Arc<Value>], revision: i64) -> Option<Arc<Value>> {
-        let template = self.deployment.pointer("/spec/template")?.clone();
+        let template = at(&self.deployment, "/spec/template")?.clone();
         let collisions = number(&self.deployment, "/status/collisionCount").unwrap_or(0);
         let hash = hash::template_hash(&template, collisions);
         let replicas = self.size_of_new(sets, 0);
         let mut labelled = template;
         put(&mut labelled, &["metadata", "labels", "pod-template-hash"], json!(hash));
-        let mut selector = self.deployment.pointer("/spec/selector").cloned().unwrap_or_else(|| json!({}));
+        let mut selector = at(&self.deployment, "/spec/selector").cloned().unwrap_or_else(|| json!({}));
         put(&mut selector, &["matchLabels", "pod-template-hash"], json!(hash));
         let mut spec = json!({"replicas": replicas, "selector": selector, "template": labelled});
         if let Some(pause) = number(&self.deployment, "/spec/minReadySeconds").filter(|n| *n > 0) {
@@ -89,7 +89,7 @@ impl Sync<'_> {
             "apiVersion": "apps/v1", "kind": "ReplicaSet",
             "metadata": {
                 "name": format!("{}-{hash}", name(&self.deployment)), "namespace": namespace(&self.deployment),
-                "labels": spec.pointer("/template/metadata/labels").cloned().unwrap_or_else(|| json!({})),
+                "labels": at(&spec, "/template/metadata/labels").cloned().unwrap_or_else(|| json!({})),
                 "ownerReferences": [owner_reference(&DEPLOYMENTS, &self.deployment)],
             },
             "spec": spec,
@@ -136,7 +136,7 @@ impl Sync<'_> {
     }
 
     fn progress(&mut self, world: &mut dyn World, reason: &str, message: String) {
-        if self.deployment.pointer("/spec/progressDeadlineSeconds").is_none_or(Value::is_null) {
+        if at(&self.deployment, "/spec/progressDeadlineSeconds").is_none_or(Value::is_null) {
             return;
         }
         let condition = status::new_condition(world.now(), "Progressing", "True", reason, &message);

@@ -5,7 +5,7 @@ use simulation::resources::{CONFIG_MAPS, SECRETS, SERVICES};
 
 use super::Context;
 use super::worker::Worker;
-use crate::fields::{entries, items, name, namespace, number, text, truth};
+use crate::fields::{at, entries, items, name, namespace, number, text, truth};
 use crate::quantity;
 
 impl Worker {
@@ -16,13 +16,13 @@ impl Worker {
     pub(super) fn environment(&self, context: &Context<'_>, index: usize) -> Result<Vec<(String, String)>, String> {
         let spec = &self.units[index].spec;
         let mut found: Vec<(String, String)> = Vec::new();
-        if self.pod.pointer("/spec/enableServiceLinks").and_then(Value::as_bool).unwrap_or(true) {
+        if at(&self.pod, "/spec/enableServiceLinks").and_then(Value::as_bool).unwrap_or(true) {
             self.service_links(context, &mut found);
         }
         for source in items(spec, "/envFrom") {
             let prefix = text(source, "/prefix");
             for (pointer, secret) in [("/configMapRef", false), ("/secretRef", true)] {
-                let Some(reference) = source.pointer(pointer) else { continue };
+                let Some(reference) = at(source, pointer) else { continue };
                 let wanted = text(reference, "/name");
                 match self.data(context, wanted, secret) {
                     Some(object) => {
@@ -48,7 +48,7 @@ impl Worker {
 
     fn value_from(&self, context: &Context<'_>, spec: &Value, source: &Value) -> Result<Option<String>, String> {
         for (pointer, secret) in [("/configMapKeyRef", false), ("/secretKeyRef", true)] {
-            let Some(reference) = source.pointer(pointer) else { continue };
+            let Some(reference) = at(source, pointer) else { continue };
             let (wanted, key, optional) =
                 (text(reference, "/name"), text(reference, "/key"), truth(reference, "/optional"));
             let Some(object) = self.data(context, wanted, secret) else {
@@ -63,10 +63,10 @@ impl Worker {
                 value => Ok(value),
             };
         }
-        if let Some(path) = source.pointer("/fieldRef/fieldPath").and_then(Value::as_str) {
+        if let Some(path) = at(source, "/fieldRef/fieldPath").and_then(Value::as_str) {
             return Ok(Some(self.field(context, path)));
         }
-        Ok(source.pointer("/resourceFieldRef").map(|reference| resource_field(spec, reference)))
+        Ok(at(source, "/resourceFieldRef").map(|reference| resource_field(spec, reference)))
     }
 
     /// A field of the pod, as the downward API names it.
@@ -148,7 +148,7 @@ fn base64(text: &str) -> Vec<u8> {
 
 fn resource_field(spec: &Value, reference: &Value) -> String {
     let pointer = format!("/resources/{}", text(reference, "/resource").replace('.', "/"));
-    let amount = spec.pointer(&pointer).and_then(quantity::milli).unwrap_or(0);
+    let amount = at(spec, &pointer).and_then(quantity::milli).unwrap_or(0);
     let divisor = reference.get("divisor").and_then(quantity::milli).filter(|d| *d > 0).unwrap_or(1000);
     ((amount + divisor - 1) / divisor).to_string()
 }

@@ -9,7 +9,7 @@ use shell::{Process, Start};
 use super::Context;
 use super::sync::since_epoch;
 use super::worker::{Exit, Failure, Job, Run, Worker};
-use crate::fields::{after, items, millis, name, number, text};
+use crate::fields::{after, at, items, millis, name, number, text};
 use crate::quantity;
 
 impl Worker {
@@ -81,8 +81,8 @@ impl Worker {
         }
         let spec = &self.units[index].spec;
         let setting = |field: &str| {
-            spec.pointer(&format!("/securityContext/{field}"))
-                .or_else(|| self.pod.pointer(&format!("/spec/securityContext/{field}")))
+            at(spec, &format!("/securityContext/{field}"))
+                .or_else(|| at(&self.pod, &format!("/spec/securityContext/{field}")))
         };
         let must_not = setting("runAsNonRoot").and_then(Value::as_bool).unwrap_or(false);
         let user = setting("runAsUser").and_then(Value::as_i64);

@@ -5,7 +5,7 @@ use simulation::resources::PODS;
 
 use super::worker::{Exit, Kind, Life, Unit, Worker};
 use super::{Context, NAME};
-use crate::fields::{condition, items, name, namespace, number, put, seconds, text, uid};
+use crate::fields::{at, condition, items, name, namespace, number, put, seconds, text, uid};
 
 impl Worker {
     /// Writes the status as it is now, if it differs.
@@ -222,7 +222,7 @@ impl Worker {
         if let Some(run) = run {
             put(&mut status, &["containerID"], json!(run.id));
             put(&mut status, &["resources"], unit.spec.get("resources").cloned().unwrap_or_else(|| json!({})));
-            if let Some(requests) = unit.spec.pointer("/resources/requests") {
+            if let Some(requests) = at(&unit.spec, "/resources/requests") {
                 put(&mut status, &["allocatedResources"], requests.clone());
             }
         }
@@ -258,7 +258,7 @@ fn terminated(exit: &Exit) -> Value {
 /// Guaranteed, Burstable or BestEffort.
 fn qos(pod: &Value) -> &'static str {
     let containers = || items(pod, "/spec/initContainers").iter().chain(items(pod, "/spec/containers"));
-    let amount = |c: &Value, pointer: &str| c.pointer(pointer).cloned();
+    let amount = |c: &Value, pointer: &str| at(c, pointer).cloned();
     let any = containers().any(|c| {
         ["requests", "limits"]
             .iter()

@@ -11,7 +11,7 @@ use simulation::resources::PODS;
 use super::Context;
 use super::sync::since_epoch;
 use super::worker::{Job, Life, Worker};
-use crate::fields::{after, items, millis, name, namespace, number, uid};
+use crate::fields::{after, at, items, millis, name, namespace, number, uid};
 
 /// The stopping of one container.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Worker {
             hook: None,
             done: false,
         };
-        let hook = self.units[index].spec.pointer("/lifecycle/preStop").cloned().unwrap_or(Value::Null);
+        let hook = at(&self.units[index].spec, "/lifecycle/preStop").cloned().unwrap_or(Value::Null);
         let command: Vec<String> =
             items(&hook, "/exec/command").iter().filter_map(Value::as_str).map(str::to_owned).collect();
         if let Some(seconds) = number(&hook, "/sleep/seconds") {

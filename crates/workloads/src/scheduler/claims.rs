@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use simulation::World;
 use simulation::resources::{NODES, PERSISTENT_VOLUME_CLAIMS, STORAGE_CLASSES};
 
-use crate::fields::{is_deleting, items, namespace, put, text};
+use crate::fields::{at, is_deleting, items, namespace, put, text};
 use crate::volumes::{SELECTED_NODE, is_late, is_obtainable};
 
 fn names(pod: &Value) -> impl Iterator<Item = &str> {
@@ -62,7 +62,7 @@ pub(super) fn select_node(world: &mut dyn World, pod: &Value, node: &str) -> boo
             continue;
         }
         bound = false;
-        let told = claim.pointer("/metadata/annotations").is_some_and(|a| a.get(SELECTED_NODE).is_some());
+        let told = at(&claim, "/metadata/annotations").is_some_and(|a| a.get(SELECTED_NODE).is_some());
         if !told {
             let mut selected = (*claim).clone();
             put(&mut selected, &["metadata", "annotations", SELECTED_NODE], json!(node));

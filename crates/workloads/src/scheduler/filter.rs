@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Scheduler;
-use crate::fields::{entries, is_deleting, items, name, namespace, number, text, truth};
+use crate::fields::{at, entries, is_deleting, items, name, namespace, number, text, truth};
 use crate::{quantity, selector};
 
 pub(super) struct NodeRefusal {
@@ -64,8 +64,8 @@ pub(crate) fn tolerates(toleration: &Value, taint: &Value) -> bool {
 
 /// nodeSelector and required node affinity.
 pub(crate) fn affinity_matches(pod: &Value, node: &Value) -> bool {
-    let labels = node.pointer("/metadata/labels");
-    if let Some(wanted) = pod.pointer("/spec/nodeSelector").filter(|s| s.is_object())
+    let labels = at(node, "/metadata/labels");
+    if let Some(wanted) = at(pod, "/spec/nodeSelector").filter(|s| s.is_object())
         && !selector::map_matches(wanted, labels)
     {
         return false;
@@ -106,7 +106,7 @@ fn request(pod: &Value, resource: &str) -> i128 {
     let of = |container: &Value| {
         let field = container
             .pointer("/resources/requests")
-            .or_else(|| container.pointer("/resources/limits"))
+            .or_else(|| at(container, "/resources/limits"))
             .and_then(|r| r.get(resource));
         field.and_then(quantity::milli).unwrap_or(0)
     };
@@ -119,13 +119,13 @@ fn request(pod: &Value, resource: &str) -> i128 {
             most = most.max(of(init));
         }
     }
-    sum.max(most) + pod.pointer("/spec/overhead").and_then(|o| o.get(resource)).and_then(quantity::milli).unwrap_or(0)
+    sum.max(most) + at(pod, "/spec/overhead").and_then(|o| o.get(resource)).and_then(quantity::milli).unwrap_or(0)
 }
 
 fn resources(pod: &Value, node: &Value, pods: &[Arc<Value>]) -> Vec<NodeRefusal> {
     let mut lacking = Vec::new();
     let allocatable = |resource: &str| {
-        node.pointer("/status/allocatable").and_then(|a| a.get(resource)).and_then(quantity::milli).unwrap_or(0)
+        at(node, "/status/allocatable").and_then(|a| a.get(resource)).and_then(quantity::milli).unwrap_or(0)
     };
     if (pods.len() as i128 + 1) * 1000 > allocatable("pods") {
         lacking.push(NodeRefusal { text: "Too many pods".to_owned(), by_pods: true });
@@ -150,7 +150,7 @@ fn resources(pod: &Value, node: &Value, pods: &[Arc<Value>]) -> Vec<NodeRefusal>
 
 /// More is better: what is left of the CPU and the number of pods.
 pub(super) fn score(node: &Value, pods: &[Arc<Value>]) -> i128 {
-    let total = node.pointer("/status/allocatable/cpu").and_then(quantity::milli).unwrap_or(0);
+    let total = at(node, "/status/allocatable/cpu").and_then(quantity::milli).unwrap_or(0);
     total - pods.iter().map(|p| request(p, "cpu")).sum::<i128>() - pods.len() as i128
 }
 
@@ -159,7 +159,7 @@ fn inter_pod(pod: &Value, node: &Value, scheduler: &Scheduler) -> Option<&'stati
     const ANTI: &str = "/spec/affinity/podAntiAffinity/requiredDuringSchedulingIgnoredDuringExecution";
     const WITH: &str = "/spec/affinity/podAffinity/requiredDuringSchedulingIgnoredDuringExecution";
     let domain = |node: &Value, term: &Value| {
-        node.pointer("/metadata/labels").and_then(|l| l.get(text(term, "/topologyKey"))).cloned()
+        at(node, "/metadata/labels").and_then(|l| l.get(text(term, "/topologyKey"))).cloned()
     };
     let selected = |term: &Value, owner: &Value, other: &Value| {
         let spaces = items(term, "/namespaces");
@@ -168,7 +168,7 @@ fn inter_pod(pod: &Value, node: &Value, scheduler: &Scheduler) -> Option<&'stati
         } else {
             spaces.iter().any(|s| s == namespace(other))
         };
-        space && term.pointer("/labelSelector").is_some_and(|s| selector::matches(s, other.pointer("/metadata/labels")))
+        space && at(term, "/labelSelector").is_some_and(|s| selector::matches(s, at(other, "/metadata/labels")))
     };
     let near = |term: &Value, other: &Value| {
         scheduler
@@ -205,7 +205,7 @@ fn spread(pod: &Value, node: &Value, scheduler: &Scheduler) -> Spread {
     let constraints = items(pod, "/spec/topologySpreadConstraints");
     let mut hard = constraints.iter().filter(|c| text(c, "/whenUnsatisfiable") == "DoNotSchedule");
     let label = |node: &Value, key: &str| {
-        node.pointer("/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str).map(str::to_owned)
+        at(node, "/metadata/labels").and_then(|l| l.get(key)).and_then(Value::as_str).map(str::to_owned)
     };
     if hard.clone().any(|constraint| label(node, text(constraint, "/topologyKey")).is_none()) {
         return Spread::NoLabel;
@@ -218,7 +218,7 @@ fn spread(pod: &Value, node: &Value, scheduler: &Scheduler) -> Spread {
         for other in scheduler.placed.values().filter(|o| namespace(o) == namespace(pod) && !is_deleting(o)) {
             let selected = constraint
                 .pointer("/labelSelector")
-                .is_some_and(|s| selector::matches(s, other.pointer("/metadata/labels")));
+                .is_some_and(|s| selector::matches(s, at(other, "/metadata/labels")));
             let place = scheduler.nodes.get(text(other, "/spec/nodeName")).and_then(|n| domain(n));
             if let Some(count) = place.filter(|_| selected).and_then(|d| counts.get_mut(&d)) {
                 *count += 1;

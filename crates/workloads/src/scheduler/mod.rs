@@ -13,7 +13,8 @@ use simulation::resources::{NODES, PERSISTENT_VOLUME_CLAIMS, PERSISTENT_VOLUMES,
 use simulation::{Change, Controller, Occurrence, World};
 
 use crate::fields::{
-    after, is_deleting, is_terminal, items, key, millis, name, namespace, number, put, seconds, split_key, text, uid,
+    after, at, is_deleting, is_terminal, items, key, millis, name, namespace, number, put, seconds, split_key, text,
+    uid,
 };
 pub(crate) use filter::{affinity_matches, tolerates};
 use filter::{refusals, score};
@@ -67,9 +68,7 @@ impl Controller for Scheduler {
             }
             Change::Added(r, node) | Change::Modified(r, _, node) if *r == NODES => {
                 let same = |old: &Arc<Value>| {
-                    ["/spec", "/metadata/labels", "/status/allocatable"]
-                        .iter()
-                        .all(|p| old.pointer(p) == node.pointer(p))
+                    ["/spec", "/metadata/labels", "/status/allocatable"].iter().all(|p| at(old, p) == at(node, p))
                 };
                 let unchanged = self.nodes.get(name(node)).is_some_and(same);
                 self.nodes.insert(name(node).to_owned(), Arc::clone(node));
@@ -113,7 +112,7 @@ impl Scheduler {
         let node = text(pod, "/spec/nodeName");
         if node.is_empty() {
             let changed = old.is_none_or(|old| {
-                old.get("spec") != pod.get("spec") || old.pointer("/metadata/labels") != pod.pointer("/metadata/labels")
+                old.get("spec") != pod.get("spec") || at(old, "/metadata/labels") != at(pod, "/metadata/labels")
             });
             if changed && wants_node(pod) {
                 let at = after(world.now(), millis(5));
