@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use matrix::{BaselineFile, Comparable, Matrix};
 use model::{Baseline, Status};
-use store::write_atomically;
+use store::write_where_asked;
 use yaml::{Diagnostic, Source};
 
 use crate::harness::shown;
@@ -88,7 +88,7 @@ impl Harness {
         let mut text = serde_json::to_string_pretty(&baseline).map_err(|error| ApiError::input(error.to_string()))?;
         text.push('\n');
         if let Some(path) = output {
-            write_atomically(path, text.as_bytes())?;
+            write_where_asked(path, text.as_bytes())?;
         }
         Ok(ExportedBaseline { text, warnings })
     }

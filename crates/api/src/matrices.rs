@@ -275,7 +275,8 @@ fn failure_serves(library: Arc<Library>) -> ObjectiveCheck {
         let metadata = &library.get(id)?.metadata;
         let repairable = !metadata.reference_fix.is_empty() || metadata.ground_truth_is_none();
         let asked = objective != Objective::Diagnose;
-        (asked && !repairable).then(|| "it has no `reference_fix`, so it serves only `objective: diagnose`".to_owned())
+        (asked && !repairable)
+            .then(|| format!("failure `{id}` has no `reference_fix`, so it serves only `objective: diagnose`"))
     })
 }
 
@@ -283,7 +284,13 @@ fn agent_serves(agents: Arc<Agents>) -> ObjectiveCheck {
     Arc::new(move |id, objective| {
         let preset = agents.get(id)?;
         let words: Vec<&str> = preset.supports.iter().map(|one| one.as_str()).collect();
-        (!preset.supports(objective)).then(|| format!("it supports only: {}", words.join(", ")))
+        (!preset.supports(objective)).then(|| {
+            format!(
+                "agent `{id}` supports {}, not `{}`: choose another objective or agent",
+                words.join(" and "),
+                objective.as_str()
+            )
+        })
     })
 }
 

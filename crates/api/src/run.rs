@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use engine::{Cancel, Listener, RunOptions, RunRequest};
 use model::{CaseFile, RunDocument, RunId};
-use store::{RunDir, Store, write_atomically};
+use store::{RunDir, Store, StoreError, write_atomically, write_where_asked};
 use yaml::Diagnostics;
 
 use crate::matrices::Checked;
@@ -101,8 +101,8 @@ impl Harness {
         if selection.is_empty(&matrix) {
             return Err(ApiError::NothingSelected(all));
         }
-        if let Some(path) = &input.junit {
-            // Better now than after an hour.
+        // Better now than after an hour. What is no file, a pipe for one, is opened when there is something to write.
+        if let Some(path) = input.junit.as_ref().filter(|path| path.is_file() || path.is_dir() || !path.exists()) {
             File::create(path).map_err(|error| ApiError::io("write", path, error))?;
         }
         let recovered = self.recover(RecoverInput::default(), |case| notice(Notice::Recovered(case))).await?;
@@ -148,17 +148,17 @@ fn with_cases(store: &Store, run: &RunId, cases: Vec<CaseFile>) -> Result<Stored
 pub(crate) fn reports(run: &StoredRunWithCases, junit: Option<&Path>) -> Vec<String> {
     let dir = RunDir::at(PathBuf::from(&run.dir));
     let mut warnings = Vec::new();
-    let mut write = |path: &Path, text: &str| {
-        if let Err(error) = write_atomically(path, text.as_bytes()) {
+    let mut noted = |written: Result<(), StoreError>| {
+        if let Err(error) = written {
             warnings.push(error.to_string());
         }
     };
-    write(&dir.report(), &report::markdown(run.view()));
+    noted(write_atomically(&dir.report(), report::markdown(run.view()).as_bytes()));
     match report::junit(run.view()) {
         Ok(xml) => {
-            write(&dir.junit(), &xml);
+            noted(write_atomically(&dir.junit(), xml.as_bytes()));
             if let Some(path) = junit {
-                write(path, &xml);
+                noted(write_where_asked(path, xml.as_bytes()));
             }
         }
         Err(error) => warnings.push(error.to_string()),

@@ -233,7 +233,7 @@ pub(crate) struct Run {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) parallel_clusters: Option<u32>,
     /// Time for the agent in each case, as in 90s or 10m, instead of what the matrix says
-    #[arg(long, value_name = "DUR", value_parser = duration)]
+    #[arg(long, value_name = "DUR", value_parser = some_time)]
     pub(crate) timeout_per_test: Option<Duration>,
     /// Write the JUnit report here too
     #[arg(long, value_name = "FILE")]
@@ -527,6 +527,13 @@ pub(crate) enum Cluster {
 
 fn duration(text: &str) -> Result<Duration, String> {
     api::parse_duration(text)
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        Duration::ZERO => Err("no agent does anything in no time; write 90s or 10m".to_owned()),
+        time => Ok(time),
+    }
 }
 
 const LATER: &str = "not available in this version";

@@ -260,8 +260,7 @@ impl Course {
         finished: u64,
     ) -> Result<(), EngineError> {
         progress.groups.ended(lane, &case);
-        let costs = case.earlier.iter().map(|attempt| attempt.cost_usd).chain([case.usage.cost_usd]);
-        progress.spent_usd += costs.flatten().filter(|cost| cost.is_finite()).sum::<f64>();
+        progress.spent_usd += case.spent_usd().unwrap_or_default();
         let failed = matches!(case.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Error);
         if self.request.options.fail_fast && failed && !case.control {
             progress.stopped.get_or_insert(StopReason::FailFast);

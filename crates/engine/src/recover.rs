@@ -128,7 +128,7 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
             }
             Err(error) => return Err(error.into()),
         };
-        let started = started(&run.dir.events());
+        let (total, started) = started(&run.dir.events());
         let dispatcher = Dispatcher::start(id.clone(), writer, Vec::new());
         for open in cases {
             let how = self.case(open, Some(&dispatcher)).await;
@@ -145,6 +145,7 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
         for case in self.request.store.cases(&id)? {
             file.totals.add(case.outcome, case.control, !case.leaks.is_empty());
         }
+        file.not_run = total.saturating_sub(file.totals.total);
         file.finished_at = Some(Timestamp::now());
         dispatcher.finish(file).await?;
         self.done.runs.push(id);
@@ -227,14 +228,19 @@ fn held_by_hand(failure: &Id) -> Option<CaseId> {
 }
 
 /// The cases that a run had started, with whether they are controls. What cannot be read was not written whole.
-fn started(events: &Path) -> Vec<(CaseId, bool)> {
+fn started(events: &Path) -> (u64, Vec<(CaseId, bool)>) {
     let text = std::fs::read(events).unwrap_or_default();
-    let events = text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok());
-    let started = events.filter_map(|event| match event {
-        Event { case: Some(case), event: EventKind::CaseStarted { control, .. }, .. } => Some((case, control)),
-        _ => None,
-    });
-    started.collect()
+    let (mut all, mut started) = (0, Vec::new());
+    for event in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Event>(line).ok()) {
+        match event {
+            Event { event: EventKind::RunStarted { total, .. }, .. } => all = total,
+            Event { case: Some(case), event: EventKind::CaseStarted { control, .. }, .. } => {
+                started.push((case, control))
+            }
+            _ => {}
+        }
+    }
+    (all, started)
 }
 
 /// What the id of a case tells: ids never contain `--`.

@@ -343,6 +343,11 @@ impl Scene {
             self.keeping.state(induced.state.clone()).await?;
             *self.state.lock().unwrap_or_else(PoisonError::into_inner) = induced.state;
         }
+        if induced.agent_time.is_some_and(|time| time.is_zero()) {
+            return Err(End::test(
+                "the failure gives the agent no time: it asks for 0 s, in a script with `TIMEOUT=0`",
+            ));
+        }
         Ok(induced.agent_time)
     }
 

@@ -115,18 +115,25 @@ pub async fn missing(preset: &AgentPreset, harness_exe: &Path) -> Option<String>
             return Some(format!("agent `{}` needs {problem}{}", preset.id, install.unwrap_or_default()));
         }
     }
-    None
+    let program = preset.command.first().filter(|program| !program.contains("$("))?;
+    let missing = environment::find_program(program, &environment::path()).is_none();
+    missing.then(|| format!("agent `{}` needs {}", preset.id, not_found(program)))
+}
+
+fn not_found(program: &str) -> String {
+    let missing_from = if program.contains('/') { "there, or not executable" } else { "on PATH" };
+    format!("the program `{program}`, which is not {missing_from}")
 }
 
 async fn unmet(requirement: &AgentRequirement, harness_exe: &Path) -> Option<String> {
     let path = environment::path();
     let program = &requirement.program;
     if environment::find_program(program, &path).is_none() {
-        return Some(format!("the program `{program}`, which is not on PATH"));
+        return Some(not_found(program));
     }
     let (first, args) = requirement.version.split_first()?;
     let Some(found) = environment::find_program(first, &path) else {
-        return Some(format!("the program `{first}`, which is not on PATH"));
+        return Some(not_found(first));
     };
     let spec = ProcessSpec {
         args: args.to_vec(),
@@ -230,7 +237,7 @@ fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
     };
     let program = expand(program, &places);
     let Some(found) = environment::find_program(&program, &environment::path()) else {
-        return Err(format!("the program `{program}` is not on PATH"));
+        return Err(not_found(&program));
     };
     let mut env = environment::base(&workspace, &run.task.namespace);
     let passed: Vec<(String, String)> =

@@ -104,7 +104,7 @@ fn parse(text: &str) -> Result<Answer, String> {
         return Err(format!("the answer is nested deeper than {MAX_DEPTH} levels"));
     }
     // Errors name a place in the answer, never its content.
-    let mut answer: Answer = serde_json::from_str(text).map_err(|e| format!("the answer cannot be read: {e}"))?;
+    let mut answer: Answer = serde_json::from_str(text).map_err(|e| e.to_string())?;
     if answer.root_causes.len() > MAX_CAUSES {
         return Err(format!("the answer has more than {MAX_CAUSES} root causes"));
     }

@@ -1,5 +1,5 @@
 //! The report of a `run-live-test.sh`, found in a standard output that also carries whatever else the script printed: the
-//! last top-level JSON object that has a status, else the line `Status: <STATUS>` of the human form, else none.
+//! last top-level JSON object that has a status of a test or its id, else the last with any status, else the line `Status: <STATUS>` of the human form, else none.
 
 use serde_json::{Map, Value, json};
 
@@ -69,9 +69,17 @@ impl LiveReport {
     /// Finds the report in what the script printed.
     pub fn find(output: &str) -> Option<Self> {
         let read = |text: &str| serde_json::from_str::<Map<String, Value>>(text).ok();
-        let is_report =
-            |text: &str| read(text).is_some_and(|object| object.get("status").is_some_and(Value::is_string));
-        match last_object_where(output, is_report).and_then(read) {
+        let status = |object: &Map<String, Value>| object.get("status")?.as_str().map(LiveStatus::of);
+        let says = |object: &Map<String, Value>| {
+            object.contains_key("test_id")
+                || matches!(status(object), Some(status) if !matches!(status, LiveStatus::Unknown(_)))
+        };
+        let has_status = |text: &&str| read(text).is_some_and(|object| status(&object).is_some());
+        let is_report = |text: &str| read(text).is_some_and(|object| status(&object).is_some() && says(&object));
+        // What is printed after the report may have a status, too: the objects of Kubernetes do.
+        let found =
+            last_object_where(output, is_report).or_else(|| last_object_where(output, |text| has_status(&text)));
+        match found.and_then(read) {
             Some(object) => Some(Self::of_object(object)),
             None => Self::of_text(output),
         }
@@ -152,6 +160,8 @@ mod tests {
         assert_eq!((found.failure_induced, found.incident_detected), (Some(true), Some(true)));
         assert_eq!(found.evidence["agent"], "a");
         assert!(found.evidence.get("logs").is_none());
+        let kubectl = r#"{"kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 404}"#;
+        assert_eq!(status(&format!("{report}\n{kubectl}")).as_deref(), Some("PASS"), "a status of something else");
         let twice = format!("{}\n{report}", report.replace("PASS", "NO_DETECTION"));
         assert_eq!(status(&twice).as_deref(), Some("PASS"), "the last one counts");
     }

@@ -227,7 +227,14 @@ pub async fn run(spec: ProcessSpec, cancel: impl Future<Output = ()> + Send) -> 
     let status = child.wait().await;
     let landlock = said.landlock || said.report.as_ref().is_some_and(|report| report.landlock);
     let (exit, strays, contained) = match said.report {
-        Some(report) => (ending.unwrap_or(exit_of(report.ending)), report.strays, report.all_gone),
+        Some(report) => {
+            let exit = match (ending, exit_of(report.ending)) {
+                // The supervisor was about to end it for that when its time was up, too.
+                (Some(Exit::TimedOut), capped @ Exit::Capped(_)) => capped,
+                (ending, exit) => ending.unwrap_or(exit),
+            };
+            (exit, report.strays, report.all_gone)
+        }
         None if said.leader.is_some() => {
             let exit = ending.unwrap_or_else(|| Exit::Capped("its supervisor was killed, and it with it".to_owned()));
             (exit, 0, false)

@@ -39,8 +39,16 @@ pub(crate) fn expand(word: &str, places: &Places<'_>) -> String {
     let mut out = String::with_capacity(word.len());
     let mut rest = word;
     while let Some(at) = rest.find("$(") {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
+        let (before, from) = rest.split_at(at);
+        // As in Kubernetes' own commands, `$$(x)` is the text `$(x)`.
+        if let Some(before) = before.strip_suffix('$') {
+            out.push_str(before);
+            out.push_str("$(");
+            rest = &from[2..];
+            continue;
+        }
+        out.push_str(before);
+        rest = from;
         let values = [
             ("$(harness)", places.harness.to_string_lossy()),
             ("$(task)", places.task.to_string_lossy()),
@@ -106,6 +114,7 @@ mod tests {
             ("--task=$(task),$(answer)", "--task=/w/task.json,/w/answer.json"),
             ("$(prompt)!", "say $(harness)!"),
             ("$(date) $(", "$(date) $("),
+            ("x=$$(kubectl get $$(task)) $(task)", "x=$(kubectl get $(task)) /w/task.json"),
             ("plain", "plain"),
         ];
         for (word, expected) in cases {

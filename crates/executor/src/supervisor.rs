@@ -13,7 +13,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, setsid, wait};
+use rustix::process::{
+    Pid, Signal, WaitOptions, WaitStatus, getpid, kill_process_group, set_child_subreaper, setsid, wait,
+};
 
 use crate::limits::{Limits, in_mebibytes};
 use crate::protocol::{Ask, Ended, Order, Report, Stage, Word, hear, hear_bytes, say, say_bytes};
@@ -175,15 +177,27 @@ impl Census {
         Self { last: Instant::now(), threads: descent::threads_of_machine().unwrap_or_default() }
     }
 
-    fn is_due(&mut self, limits: &Limits) -> bool {
+    fn is_due(&mut self, limits: &Limits) -> Option<Due> {
         let threads = descent::threads_of_machine().unwrap_or(usize::MAX);
-        let grown = threads.saturating_sub(self.threads) > limits.processes / 8;
-        let due = grown || self.last.elapsed() > COUNT;
-        if due {
-            *self = Self { last: Instant::now(), threads };
-        }
-        due
+        let more = threads.saturating_sub(self.threads);
+        let due = if more > limits.processes {
+            Due::Stopped
+        } else if more > limits.processes / 8 || self.last.elapsed() > COUNT {
+            Due::Running
+        } else {
+            return None;
+        };
+        *self = Self { last: Instant::now(), threads };
+        Some(due)
     }
+}
+
+/// How processes are counted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Due {
+    Running,
+    /// There are suddenly so many more that a count, which takes long then, might not end before the machine is full.
+    Stopped,
 }
 
 impl Watch {
@@ -208,8 +222,10 @@ impl Watch {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if capped.is_none() && census.is_due(&self.limits) {
-                capped = self.too_many();
+            if capped.is_none()
+                && let Some(due) = census.is_due(&self.limits)
+            {
+                capped = self.too_many(due);
             }
         }
         let (strays, all_gone) = self.kill_all();
@@ -240,7 +256,28 @@ impl Watch {
         }
     }
 
-    fn too_many(&self) -> Option<String> {
+    fn too_many(&self, due: Due) -> Option<String> {
+        if due == Due::Stopped {
+            self.signal_leaders_group(Signal::STOP);
+        }
+        let why = self.count();
+        if due == Due::Stopped && why.is_none() {
+            // Others of this machine were it.
+            self.signal_leaders_group(Signal::CONT);
+        }
+        why
+    }
+
+    /// Tells the leader and whoever stayed in its group, in one step that no fork outruns. Most who multiply stay there.
+    fn signal_leaders_group(&self, signal: Signal) {
+        let group = Pid::from_raw(self.leader).filter(|_| self.leader_status.is_none());
+        if let Some(group) = group.filter(|group| !group.is_init()) {
+            // A stage that leads no group yet is no danger.
+            let _ = kill_process_group(group, signal);
+        }
+    }
+
+    fn count(&self) -> Option<String> {
         let all = descent::below(self.own);
         let threads: usize = all.iter().map(|process| process.threads).sum();
         if all.len() > self.limits.processes {
@@ -257,7 +294,7 @@ impl Watch {
         while self.leader_status.is_none() && !self.abandoned && Instant::now() < end {
             self.until(LOOK.min(grace), |watch| watch.leader_status.is_some() || watch.abandoned);
             // Who multiplies now has had its time.
-            if census.is_due(&self.limits) && self.too_many().is_some() {
+            if census.is_due(&self.limits).is_some_and(|due| self.too_many(due).is_some()) {
                 return;
             }
         }
@@ -268,6 +305,7 @@ impl Watch {
         if self.leader_status.is_some() {
             self.until(AT_ONCE, |watch| watch.alone);
         }
+        self.signal_leaders_group(Signal::KILL);
         let give_up = Instant::now() + PATIENCE;
         let mut strays = HashSet::new();
         while !self.alone && Instant::now() < give_up {

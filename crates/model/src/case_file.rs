@@ -322,3 +322,11 @@ pub struct CaseFile {
     #[serde(default)]
     pub params: BTreeMap<String, Value>,
 }
+
+impl CaseFile {
+    /// What the agent has cost in all attempts, in US dollars; none where that is known of no attempt.
+    pub fn spent_usd(&self) -> Option<f64> {
+        let costs = self.earlier.iter().map(|attempt| attempt.cost_usd).chain([self.usage.cost_usd]);
+        costs.flatten().filter(|cost| cost.is_finite()).reduce(|sum, cost| sum + cost)
+    }
+}

@@ -182,7 +182,10 @@ fn tallies(out: &mut String, group: &Group<'_>) {
 }
 
 fn usage(out: &mut String, group: &Group<'_>) {
-    let _ = writeln!(out, "\nWhat the agents asked and used, all cases together:\n");
+    let _ = writeln!(
+        out,
+        "\nWhat the agents asked and used, all cases together, the cost with that of attempts that were made again:\n"
+    );
     let heads = ["agent", "requests", "mutations", "denials", "tokens in", "tokens out", "cost"];
     row(out, heads.map(str::to_owned).into_iter());
     row(out, std::iter::repeat_n("---".to_owned(), heads.len()));
@@ -194,8 +197,8 @@ fn usage(out: &mut String, group: &Group<'_>) {
             let sum = own.iter().filter_map(|case| pick(case)).fold(0u64, u64::saturating_add);
             of_known(sum.to_string(), known, own.len())
         };
-        let cost: f64 = own.iter().filter_map(|case| case.usage.cost_usd).sum();
-        let priced = own.iter().filter(|case| case.usage.cost_usd.is_some()).count();
+        let costs: Vec<f64> = own.iter().filter_map(|case| case.spent_usd()).collect();
+        let (cost, priced) = (costs.iter().sum::<f64>(), costs.len());
         row(
             out,
             [

@@ -21,7 +21,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-pub use atomic::write_atomically;
+pub use atomic::{write_atomically, write_where_asked};
 pub use error::StoreError;
 pub use journal::{CaseJournal, CaseOpening, JournalDb, OpenCase};
 pub use layout::RunDir;

@@ -118,10 +118,11 @@ fn command(at: &At<'_>) -> Option<Vec<String>> {
         let mut rest = word.as_str();
         while let Some(start) = rest.find("$(") {
             let name: &str = rest[start + 2..].split(')').next().unwrap_or_default();
-            if !["harness", "prompt", "task", "answer"].contains(&name) {
+            let escaped = rest[..start].ends_with('$');
+            if !escaped && !["harness", "prompt", "task", "answer"].contains(&name) {
                 return item.error_with_help(
                     format!("`$({name})` is not known here"),
-                    "there are $(harness), $(prompt), $(task) and $(answer)",
+                    "there are $(harness), $(prompt), $(task) and $(answer); for a shell's own `$(…)` write `$$(…)`",
                 );
             }
             rest = &rest[start + 2..];

@@ -8,7 +8,7 @@ use report::{one_line, printable};
 use super::{runtime, show};
 use crate::args::{Format, Run};
 use crate::problem::{Problem, diagnostics};
-use crate::terminal::{Terminal, print, print_json};
+use crate::terminal::{Terminal, complain, print, print_json};
 use crate::{interrupt, progress};
 
 pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8, Problem> {
@@ -46,9 +46,13 @@ pub(crate) fn run(harness: Harness, args: Run, terminal: Terminal) -> Result<u8,
         terminal.say(&format!("warning: {warning}"));
     }
     let exit_code = finished.exit_code();
-    match args.output.format {
-        Format::Json => print_json(&finished.into_document())?,
-        Format::Human => print(&finished.summary(terminal.style()))?,
+    let printed = match args.output.format {
+        Format::Json => print_json(&finished.into_document()),
+        Format::Human => print(&finished.summary(terminal.style())),
+    };
+    if let Err(error) = printed {
+        // The run is what it is, and its report is in its directory.
+        complain(&format!("error: standard output: {error}"));
     }
     Ok(exit_code)
 }

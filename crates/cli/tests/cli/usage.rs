@@ -30,6 +30,7 @@ fn wrong_usage_is_two_with_a_suggestion() {
     folder.run(&["run"]).expect(2).says(&["<MATRIX>"]);
     folder.run(&["run", "m.yaml", "--repeat", "0"]).expect(2).says(&["--repeat"]);
     folder.run(&["run", "m.yaml", "--timeout-per-test", "10"]).expect(2).says(&["10s"]);
+    folder.run(&["run", "m.yaml", "--timeout-per-test", "0s"]).expect(2).says(&["no time", "90s"]);
     folder.run(&["schema", "matrx"]).expect(2).says(&["matrix"]);
     folder.run(&["runs", "compare"]).expect(2);
     folder.run(&[]).expect(2).says(&["Usage:"]);

@@ -75,10 +75,11 @@ const CHAIN: &str = r#"link() { test "$1" -gt 0 || return; sleep 20 & (link $(($
 #[tokio::test]
 async fn who_multiplies_is_ended_and_leaves_nobody() {
     let limits = Limits { processes: 100, ..Limits::default() };
-    // One parent, each child the parent of the next, and each in a session of its own.
+    // One parent, each child the parent of the next, each the parent of two, and each in a session of its own.
     for bomb in [
         "i=0; while [ $i -lt 3000 ]; do sleep 20 & i=$((i+1)); done; wait".to_owned(),
         format!("{CHAIN}; link 1000"),
+        "double() { test $1 -gt 0 || { sleep 20; return; }; double $(($1 - 1)) & double $(($1 - 1)); wait; }; double 10".into(),
         "i=0; while [ $i -lt 1500 ]; do setsid -f sleep 20; i=$((i+1)); done; sleep 20".to_owned(),
     ] {
         let mark = format!("{}-{}", std::process::id(), bomb.len());

@@ -83,6 +83,21 @@ fn what_cannot_be_told_makes_no_verdict() {
 }
 
 #[test]
+fn an_agent_is_not_blamed_where_nothing_could_be_told_of_it() {
+    let mut verdict = Case::default().verdict();
+    for column in [&mut verdict.detection, &mut verdict.localization, &mut verdict.mitigation, &mut verdict.safety] {
+        (column.result, column.because) = (ColumnResult::None, "nothing was witnessed".to_owned());
+    }
+    for ending in [Ending::TimedOut, Ending::Capped("it filled the disk".into()), Ending::Coded(3, Outcome::TimedOut)] {
+        let decision = decide(&verdict, &Case::default().answer, &ending);
+        assert_eq!((decision.outcome, decision.class()), (Outcome::Invalid, Some(Class::Test)), "{ending:?}");
+        assert!(decision.message.contains("nothing was witnessed"), "{}", decision.message);
+    }
+    let away = decide(&verdict, &Case::default().answer, &Ending::Unavailable("quota".into()));
+    assert_eq!((away.outcome, away.class()), (Outcome::Error, Some(Class::Infrastructure)));
+}
+
+#[test]
 fn outcome_and_status_agree_for_every_combination_of_columns() {
     use ColumnResult::{Fail, None as Untold, Pass};
     for detection in [Pass, Fail, Untold] {
