@@ -15,25 +15,23 @@ use crate::measure::{Measured, text};
 use crate::processes::beside_us;
 
 const CASES: u64 = 10_000;
-/// Cases at a time.
+/// Cases at a time, for the rate.
 const PARALLEL: u64 = 2;
+/// Cases one after the other, for what one takes: side by side they wait for each other's processor.
+const ALONE: u64 = 200;
 
 /// All of it.
 pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     let asked = std::env::var("HARNESS_BENCH_CASES").ok().and_then(|number| number.parse().ok());
     // Half of each failure.
     let cases: u64 = asked.unwrap_or(CASES).max(2) / 2 * 2;
-    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-    let matrix = format!(
-        "name: many\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [no-fault, oom-killed]\nagents: [idle]\n\
-         execution: {{repeats: {}, parallel_tests_per_cluster: {PARALLEL}}}\n",
-        cases / 2
-    );
-    fs::write(folder.path().join("m.yaml"), matrix).map_err(|error| error.to_string())?;
+    let folder = folder(cases, PARALLEL)?;
     let start = Instant::now();
-    let Ran { memory, most, clusters } = run(folder.path(), cases)?;
+    let Ran { memory, most, .. } = run(folder.path(), cases)?;
     let took = start.elapsed();
-    let times = times(folder.path(), &clusters)?;
+    let alone = cases.min(ALONE);
+    let quiet = self::folder(alone, 1)?;
+    let times = times(quiet.path(), &run(quiet.path(), alone)?.clusters)?;
     let rate = cases as f64 / took.as_secs_f64();
     let resident = |share: f64| {
         let at = (memory.len().saturating_sub(1)) as f64 * share;
@@ -47,11 +45,23 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
             format!("{rate:.1}"),
             format!("{cases} in {}, {PARALLEL} at a time", text(took)),
         ),
-        Measured::times("cases, all but the agent's phase and the cluster", times.own),
-        Measured::times("cases, all but the agent's phase", times.without_agent),
-        Measured::times("cases, the agent's phase", times.agent),
+        Measured::times("a case alone, all but the agent's phase and the cluster", times.own),
+        Measured::times("a case alone, all but the agent's phase", times.without_agent),
+        Measured::times("a case alone, the agent's phase", times.agent),
         Measured::of("cases, resident memory at most", format!("{most} MB"), note),
     ])
+}
+
+/// A folder with a matrix of so many cases.
+fn folder(cases: u64, parallel: u64) -> Result<tempfile::TempDir, String> {
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let matrix = format!(
+        "name: many\nclusters: [{{id: local, provisioner: embedded}}]\nfailures: [no-fault, oom-killed]\nagents: [idle]\n\
+         execution: {{repeats: {}, parallel_tests_per_cluster: {parallel}}}\n",
+        cases / 2
+    );
+    fs::write(folder.path().join("m.yaml"), matrix).map_err(|error| error.to_string())?;
+    Ok(folder)
 }
 
 /// What was seen of a run from outside.
