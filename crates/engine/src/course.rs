@@ -124,7 +124,10 @@ impl Course {
         let mut schedule = Schedule::new(self.limits(), self.lanes(), self.total);
         let mut progress = Progress::default();
         loop {
-            while let Some((lane, (position, spec))) = schedule.next() {
+            // Asked each time: a case or a cluster may end of the interruption before it is seen here.
+            while !self.closes(&mut schedule, &progress).await
+                && let Some((lane, (position, spec))) = schedule.next()
+            {
                 self.begin(&mut progress, lane, position, &spec).await?;
             }
             for group in progress.groups.complete() {
@@ -134,7 +137,6 @@ impl Course {
                 break;
             }
             let ended = if self.cancel.interrupted().is_some() {
-                schedule.close();
                 progress.running.join_next_with_id().await
             } else {
                 match self.cancel.unless(progress.running.join_next_with_id()).await {
@@ -147,10 +149,8 @@ impl Course {
             match done {
                 Done::Case(case) => {
                     self.ended(&mut progress, lane, *case, schedule.counts().done + 1).await?;
-                    // A case may end of the interruption before it is seen here, and no other may follow it.
-                    if progress.stopped.is_some() || self.cancel.interrupted().is_some() {
-                        schedule.close();
-                    }
+                    // Before the schedule is asked: what waits for a cluster that gets no more cases does not keep it.
+                    self.closes(&mut schedule, &progress).await;
                     if schedule.finished(lane) == Lane::Ends {
                         progress.give_back(&self.pool, lane);
                     }
@@ -165,6 +165,19 @@ impl Course {
             self.void(&group).await?;
         }
         Ok(progress)
+    }
+
+    /// Whether no case may begin any more; the first time that it is so is told.
+    async fn closes<T, I>(&self, schedule: &mut Schedule<I>, progress: &Progress) -> bool
+    where
+        I: Iterator<Item = Waiting<T>>,
+    {
+        let interrupted = self.cancel.interrupted().map(|_| StopReason::Interrupted);
+        let Some(reason) = interrupted.or(progress.stopped) else { return false };
+        if schedule.close() {
+            self.dispatcher.event(None, EventKind::RunStopping { reason }).await;
+        }
+        true
     }
 
     fn limits(&self) -> Limits {

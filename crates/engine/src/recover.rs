@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cluster::{connect, lease_of, remove_lease};
 use gate::{JournalError, crash_point};
 use jiff::Timestamp;
-use model::{CaseId, ClusterKind, Event, EventKind, Id, Leak, RunFile, RunId, Totals};
+use model::{CaseId, CaseParts, ClusterKind, Event, EventKind, Id, Leak, RunFile, RunId, Totals};
 use store::{JournalDb, OpenCase, RunLock, RunRecord, Store};
 
 use crate::dispatcher::Dispatcher;
@@ -237,14 +237,9 @@ fn started(events: &Path) -> Vec<(CaseId, bool)> {
     started.collect()
 }
 
-/// What the id of a case tells: ids never contain `--`.
+/// What the id of a case tells.
 fn identity_of(case: &CaseId, control: bool, run: &RunFile) -> Option<Identity> {
-    let (whole, repeat) = match case.as_str().rsplit_once(".r") {
-        Some((whole, repeat)) => (whole, repeat.parse().ok()?),
-        None => (case.as_str(), 1),
-    };
-    let mut parts = whole.split("--").map(str::parse::<Id>);
-    let (cluster, failure, agent) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+    let CaseParts { cluster, failure, agent, repeat } = case.parts()?;
     let kind = run.clusters.iter().find(|record| record.id == cluster).map(|record| record.kind);
     Some(Identity {
         id: case.clone(),
