@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use matrix::CaseSpec;
-use model::{CaseFile, Class, EventKind, LogStream, Outcome, Rule, RunFile, StopReason, exit_code};
+use model::{CaseFile, EventKind, LogStream, Outcome, RunFile, StopReason, exit_code};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
-use crate::accept::{acceptance, exit_code_of};
+use crate::accept::{acceptance, counts, exit_code_of};
 use crate::attempts::run_with_retries;
 use crate::case::CaseRequest;
 use crate::cast::{ACCESS, Cast};
@@ -21,6 +21,8 @@ use crate::pool::Pool;
 use crate::record::{End, Identity, Record};
 use crate::run::case_seed;
 use crate::schedule::{Lane, Limits, Schedule, Waiting};
+use crate::spending::Spending;
+use crate::void::void;
 use crate::{Cancel, EngineError, RunRequest, Selection};
 
 /// The time of a case where the matrix does not say.
@@ -47,6 +49,7 @@ pub(crate) struct Course {
     pub(crate) run_file: RunFile,
     pub(crate) occupancy: Arc<Occupancy>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) spending: Arc<Spending>,
 }
 
 impl std::fmt::Debug for Course {
@@ -75,7 +78,6 @@ struct Progress {
     groups: Groups,
     tasks: HashMap<TaskId, Task>,
     running: JoinSet<Done>,
-    spent_usd: f64,
     stopped: Option<StopReason>,
     /// Clusters that could not be removed.
     left: Vec<String>,
@@ -254,6 +256,7 @@ impl Course {
             pool: Arc::clone(&self.pool),
             lane,
             occupancy: Arc::clone(&self.occupancy),
+            spending: Arc::clone(&self.spending),
             run: self.run_file.run_id.clone(),
             run_dir: self.paths.dir.clone(),
             seed: self.seed,
@@ -273,13 +276,11 @@ impl Course {
         finished: u64,
     ) -> Result<(), EngineError> {
         progress.groups.ended(lane, &case);
-        let costs = case.earlier.iter().map(|attempt| attempt.cost_usd).chain([case.usage.cost_usd]);
-        progress.spent_usd += costs.flatten().filter(|cost| cost.is_finite()).sum::<f64>();
-        let failed = matches!(case.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Error);
-        if self.request.options.fail_fast && failed && !case.control {
+        let options = &self.request.options;
+        if options.fail_fast && case.outcome != Outcome::Passed && counts(&case, options) {
             progress.stopped.get_or_insert(StopReason::FailFast);
         }
-        if self.request.matrix.execution.max_cost_usd.is_some_and(|most| progress.spent_usd >= most) {
+        if self.spending.is_over() {
             progress.stopped.get_or_insert(StopReason::MaxCost);
         }
         let event = EventKind::CaseFinished {
@@ -298,30 +299,9 @@ impl Course {
         Ok(())
     }
 
-    /// Takes back the verdicts of a group in which a control passed. Where nothing is wrong, passing without work is right
-    /// under `mitigate`, and says nothing.
     async fn void(&self, group: &Complete) -> Result<(), EngineError> {
-        let Some((control, cases)) = group.void() else { return Ok(()) };
-        if self.cast.failure_named(&group.failure).is_some_and(|failure| failure.metadata.ground_truth_is_none()) {
-            return Ok(());
-        }
-        for id in cases {
-            let mut case = self.request.store.case(&self.run_file.run_id, id.as_str())?;
-            case.outcome = Outcome::Invalid;
-            case.class = Some(Class::Test);
-            case.rule = Some(Rule::ControlPassed);
-            case.status = case.outcome.status(case.class);
-            case.message = format!("control `{control}` passed, so passing this failure proves nothing");
-            let revised = EventKind::CaseRevised {
-                outcome: case.outcome,
-                class: case.class,
-                status: case.status,
-                message: case.message.clone(),
-            };
-            self.dispatcher.case(case).await?;
-            self.dispatcher.event(Some(id), revised).await;
-        }
-        Ok(())
+        let failure = self.cast.failure_named(&group.failure);
+        void(group, failure, &self.run_file.run_id, &self.request.store, &self.dispatcher).await
     }
 }
 

@@ -13,10 +13,12 @@ use store::{JournalDb, OpenCase, RunLock, RunRecord, Store};
 
 use crate::dispatcher::Dispatcher;
 use crate::dossier::{Dossier, unpack};
+use crate::groups::groups_of;
 use crate::logs::CaseLogs;
 use crate::put_back::{PutBack, put_back};
 use crate::record::{End, Identity, Record};
 use crate::scene::{Owner, Scene, SceneRequest};
+use crate::void::void;
 use crate::{Cancel, EngineError, Journals, Setting};
 
 /// What to recover.
@@ -139,6 +141,12 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
             // Its cluster ended with the process, or nothing was touched yet; or it could not be put back yet.
             let Some(identity) = identity_of(case, *control, &run.file) else { continue };
             dispatcher.case(Record::new(identity, dispatcher.clone()).finish(End::killed())).await?;
+        }
+        // What a control has shown holds although the run did not live to see the end of its group.
+        for group in groups_of(&self.request.store.cases(&id)?) {
+            let record = run.file.failures.iter().find(|record| record.name.as_str() == group.failure);
+            let failure = record.and_then(|record| self.request.setting.library.get(record.id.as_str()));
+            void(&group, failure, &id, &self.request.store, &dispatcher).await?;
         }
         let mut file = run.file;
         file.totals = Totals::default();

@@ -21,6 +21,7 @@ use crate::dispatcher::Dispatcher;
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::recover::left_open;
+use crate::spending::Spending;
 use crate::{Cancel, Listener, RecordError, RunRequest, Selection};
 
 /// Why there is no run, or no end of one.
@@ -115,7 +116,21 @@ pub async fn run_on(
     let pool = Arc::new(Pool::new(occupancy.label(), lanes));
     let dispatcher = Dispatcher::start(run_id.clone(), writer, listeners);
     dispatcher.event(None, started).await;
-    let course = Course { request, cast, selection, seed, total, paths, dispatcher, cancel, run_file, occupancy, pool };
+    let spending = Arc::new(Spending::of(request.matrix.execution.max_cost_usd));
+    let course = Course {
+        request,
+        cast,
+        selection,
+        seed,
+        total,
+        paths,
+        dispatcher,
+        cancel,
+        run_file,
+        occupancy,
+        pool,
+        spending,
+    };
     let (run_file, cases) = course.run().await?;
     Ok(RunDocument {
         run_id,
