@@ -31,7 +31,7 @@ pub struct Rerun {
     pub of: String,
 }
 
-/// Which cases of an earlier run are run again. Controls never are by themselves: they do not count.
+/// Which cases of an earlier run are run again. Controls do not count: they come along with the cases that they guard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
     /// Every case that counts and did not pass.

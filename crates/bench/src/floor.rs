@@ -24,7 +24,7 @@ pub(crate) fn measure(_: &Runtime) -> Result<Vec<Measured>, String> {
     let started = Instant::now();
     let mut command = Command::new(beside_us("harness-cli")?);
     command.current_dir(folder.path()).stdin(Stdio::null()).env("HOME", folder.path());
-    command.args(["run", "library.yaml", "--grants", "grants.yaml", "--filter", "agent=triage", "--format", "json"]);
+    command.args(["run", "library.yaml", "--grants", "grants.yaml", "--filter", "agent!=idle", "--format", "json"]);
     let output = command.output().map_err(|error| error.to_string())?;
     let took = started.elapsed();
     let document: Value = serde_json::from_slice(&output.stdout)

@@ -151,7 +151,8 @@ macro_rules! filter_help {
         "\
 Filters:
   KEY=GLOB or KEY!=GLOB with the keys cluster, failure, agent, tag (of the failure) and case, or a bare GLOB
-  over case ids (<cluster>--<failure>--<agent>). A case is selected when every filter matches it."
+  over case ids (<cluster>--<failure>--<agent>). A case is selected when every filter matches it; its controls
+  come along, unless a != rules them out."
     };
 }
 
@@ -185,7 +186,7 @@ pub(crate) struct Choice {
     #[arg(long, value_name = "RUN", requires = "rerun")]
     of: Option<String>,
     /// Only part M of N of them: slice:M/N deals them out in order, hash:M/N by case id, so that a new case moves no
-    /// other. An empty part is no error
+    /// other; cases stay together with their control. An empty part is no error
     #[arg(long, value_name = "slice:M/N|hash:M/N")]
     partition: Option<api::Partition>,
 }

@@ -2,6 +2,7 @@
 //! those that have ended; plain lines elsewhere.
 
 mod board;
+mod estimate;
 mod lines;
 
 use std::sync::{Arc, Mutex, PoisonError};

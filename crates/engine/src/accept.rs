@@ -33,10 +33,13 @@ pub(crate) fn exit_code_of(
     if options.exit_zero { exit_code::OK } else { code }
 }
 
-/// The cases that count: no controls, and with `--allow-skipped` none that was skipped.
-fn counted<'a>(cases: &'a [CaseFile], options: &RunOptions) -> impl Iterator<Item = &'a CaseFile> + Clone {
-    let allow_skipped = options.allow_skipped;
-    cases.iter().filter(move |case| !case.control && !(allow_skipped && case.outcome == Outcome::Skipped))
+/// Whether the case counts: no control does, and with `--allow-skipped` none that was skipped.
+pub(crate) fn counts(case: &CaseFile, options: &RunOptions) -> bool {
+    !case.control && !(options.allow_skipped && case.outcome == Outcome::Skipped)
+}
+
+fn counted<'a>(cases: &'a [CaseFile], options: &'a RunOptions) -> impl Iterator<Item = &'a CaseFile> + Clone {
+    cases.iter().filter(move |case| counts(case, options))
 }
 
 /// What `accept` asked of these cases, and what was found.

@@ -38,7 +38,10 @@ async fn attempts(mut request: CaseRequest, retries: u32) -> CaseFile {
         let attempt = u32::try_from(earlier.len()).unwrap_or(u32::MAX) + 1;
         request.seed = case_seed(run_seed, id.as_str(), attempt);
         let mut case = run_case(&request, attempt).await;
-        if attempt > retries || !may_be_tried_again(&case) {
+        request.spending.add(case.usage.cost_usd);
+        // Where nothing may be spent, or no cluster is tried any more, another attempt would come to nothing.
+        let over = attempt > retries || !may_be_tried_again(&case) || request.spending.is_over();
+        if over || request.pool.has_given_up(request.lane).await {
             case.earlier = earlier;
             return case;
         }

@@ -26,6 +26,7 @@ use crate::pool::Pool;
 use crate::put_back::put_back;
 use crate::record::{End, Identity, Record};
 use crate::scene::{Owner, Scene, SceneRequest, broken, missing_programs, namespace_of};
+use crate::spending::Spending;
 use crate::watches::Watches;
 use crate::{Cancel, Setting};
 
@@ -47,6 +48,7 @@ pub(crate) struct CaseRequest {
     /// The number of its cluster in the pool.
     pub(crate) lane: usize,
     pub(crate) occupancy: Arc<Occupancy>,
+    pub(crate) spending: Arc<Spending>,
     pub(crate) run: RunId,
     pub(crate) run_dir: PathBuf,
     pub(crate) seed: u64,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use matrix::CaseSpec;
-use model::{CaseFile, Class, EventKind, LogStream, Outcome, Rule, RunFile, StopReason, exit_code};
+use model::{CaseFile, EventKind, LogStream, Outcome, RunFile, StopReason, exit_code};
 use tokio::task::{Id as TaskId, JoinError, JoinSet};
 
-use crate::accept::{acceptance, exit_code_of};
+use crate::accept::{acceptance, counts, exit_code_of};
 use crate::attempts::run_with_retries;
 use crate::case::CaseRequest;
 use crate::cast::{ACCESS, Cast};
@@ -21,6 +21,8 @@ use crate::pool::Pool;
 use crate::record::{End, Identity, Record};
 use crate::run::case_seed;
 use crate::schedule::{Lane, Limits, Schedule, Waiting};
+use crate::spending::Spending;
+use crate::void::void;
 use crate::{Cancel, EngineError, RunRequest, Selection};
 
 /// The time of a case where the matrix does not say.
@@ -47,6 +49,7 @@ pub(crate) struct Course {
     pub(crate) run_file: RunFile,
     pub(crate) occupancy: Arc<Occupancy>,
     pub(crate) pool: Arc<Pool>,
+    pub(crate) spending: Arc<Spending>,
 }
 
 impl std::fmt::Debug for Course {
@@ -75,7 +78,6 @@ struct Progress {
     groups: Groups,
     tasks: HashMap<TaskId, Task>,
     running: JoinSet<Done>,
-    spent_usd: f64,
     stopped: Option<StopReason>,
     /// Clusters that could not be removed.
     left: Vec<String>,
@@ -124,7 +126,10 @@ impl Course {
         let mut schedule = Schedule::new(self.limits(), self.lanes(), self.total);
         let mut progress = Progress::default();
         loop {
-            while let Some((lane, (position, spec))) = schedule.next() {
+            // Asked each time: a case or a cluster may end of the interruption before it is seen here.
+            while !self.closes(&mut schedule, &progress).await
+                && let Some((lane, (position, spec))) = schedule.next()
+            {
                 self.begin(&mut progress, lane, position, &spec).await?;
             }
             for group in progress.groups.complete() {
@@ -134,7 +139,6 @@ impl Course {
                 break;
             }
             let ended = if self.cancel.interrupted().is_some() {
-                schedule.close();
                 progress.running.join_next_with_id().await
             } else {
                 match self.cancel.unless(progress.running.join_next_with_id()).await {
@@ -147,10 +151,8 @@ impl Course {
             match done {
                 Done::Case(case) => {
                     self.ended(&mut progress, lane, *case, schedule.counts().done + 1).await?;
-                    // A case may end of the interruption before it is seen here, and no other may follow it.
-                    if progress.stopped.is_some() || self.cancel.interrupted().is_some() {
-                        schedule.close();
-                    }
+                    // Before the schedule is asked: what waits for a cluster that gets no more cases does not keep it.
+                    self.closes(&mut schedule, &progress).await;
                     if schedule.finished(lane) == Lane::Ends {
                         progress.give_back(&self.pool, lane);
                     }
@@ -165,6 +167,19 @@ impl Course {
             self.void(&group).await?;
         }
         Ok(progress)
+    }
+
+    /// Whether no case may begin any more; the first time that it is so is told.
+    async fn closes<T, I>(&self, schedule: &mut Schedule<I>, progress: &Progress) -> bool
+    where
+        I: Iterator<Item = Waiting<T>>,
+    {
+        let interrupted = self.cancel.interrupted().map(|_| StopReason::Interrupted);
+        let Some(reason) = interrupted.or(progress.stopped) else { return false };
+        if schedule.close() {
+            self.dispatcher.event(None, EventKind::RunStopping { reason }).await;
+        }
+        true
     }
 
     fn limits(&self) -> Limits {
@@ -241,6 +256,7 @@ impl Course {
             pool: Arc::clone(&self.pool),
             lane,
             occupancy: Arc::clone(&self.occupancy),
+            spending: Arc::clone(&self.spending),
             run: self.run_file.run_id.clone(),
             run_dir: self.paths.dir.clone(),
             seed: self.seed,
@@ -260,12 +276,11 @@ impl Course {
         finished: u64,
     ) -> Result<(), EngineError> {
         progress.groups.ended(lane, &case);
-        progress.spent_usd += case.spent_usd().unwrap_or_default();
-        let failed = matches!(case.outcome, Outcome::Failed | Outcome::TimedOut | Outcome::Error);
-        if self.request.options.fail_fast && failed && !case.control {
+        let options = &self.request.options;
+        if options.fail_fast && case.outcome != Outcome::Passed && counts(&case, options) {
             progress.stopped.get_or_insert(StopReason::FailFast);
         }
-        if self.request.matrix.execution.max_cost_usd.is_some_and(|most| progress.spent_usd >= most) {
+        if self.spending.is_over() {
             progress.stopped.get_or_insert(StopReason::MaxCost);
         }
         let event = EventKind::CaseFinished {
@@ -284,30 +299,9 @@ impl Course {
         Ok(())
     }
 
-    /// Takes back the verdicts of a group in which a control passed. Where nothing is wrong, passing without work is right
-    /// under `mitigate`, and says nothing.
     async fn void(&self, group: &Complete) -> Result<(), EngineError> {
-        let Some((control, cases)) = group.void() else { return Ok(()) };
-        if self.cast.failure_named(&group.failure).is_some_and(|failure| failure.metadata.ground_truth_is_none()) {
-            return Ok(());
-        }
-        for id in cases {
-            let mut case = self.request.store.case(&self.run_file.run_id, id.as_str())?;
-            case.outcome = Outcome::Invalid;
-            case.class = Some(Class::Test);
-            case.rule = Some(Rule::ControlPassed);
-            case.status = case.outcome.status(case.class);
-            case.message = format!("control `{control}` passed, so passing this failure proves nothing");
-            let revised = EventKind::CaseRevised {
-                outcome: case.outcome,
-                class: case.class,
-                status: case.status,
-                message: case.message.clone(),
-            };
-            self.dispatcher.case(case).await?;
-            self.dispatcher.event(Some(id), revised).await;
-        }
-        Ok(())
+        let failure = self.cast.failure_named(&group.failure);
+        void(group, failure, &self.run_file.run_id, &self.request.store, &self.dispatcher).await
     }
 }
 

@@ -36,6 +36,16 @@ impl Complete {
     }
 }
 
+/// The groups of a run that is over.
+pub(crate) fn groups_of(cases: &[CaseFile]) -> Vec<Complete> {
+    let mut groups: BTreeMap<(&str, &str), Vec<Member>> = BTreeMap::new();
+    for case in cases {
+        groups.entry((case.cluster.as_str(), case.failure.as_str())).or_default().push(Member::from(case));
+    }
+    let complete = |((_, failure), members): ((&str, &str), _)| Complete { failure: failure.to_owned(), members };
+    groups.into_iter().map(complete).collect()
+}
+
 /// Whether the agent was judged.
 pub(crate) fn is_verdict(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Passed | Outcome::Failed | Outcome::TimedOut)

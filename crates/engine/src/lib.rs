@@ -32,7 +32,9 @@ mod schedule;
 mod script;
 mod selection;
 mod single;
+mod spending;
 mod visit;
+mod void;
 mod watches;
 
 pub use agent::GIVEN;

@@ -1,16 +1,18 @@
-//! A part of a run, for machines that share a matrix among them: `--partition`.
+//! A part of a run, for machines that share a matrix among them: `--partition`. What is dealt out are cases; those that a
+//! control guards stay together with it, so that each part judges as the whole would, and parts can simply be joined.
 
 use std::fmt;
 use std::str::FromStr;
 
+use matrix::{CaseSpec, Group};
 use sha2::{Digest, Sha256};
 
-/// How cases are dealt out.
+/// How is dealt out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Dealt {
-    /// One after another, as cards are: parts differ by one case at most, and a new case moves those behind it.
+    /// One after another, as cards are: parts differ by one hand at most, and a new one moves those behind it.
     Slice,
-    /// By their ids: a case stays in its part whatever else is in the matrix.
+    /// By their ids: a case stays in its part when others come or go. Only a failure's first control moves it, or the last.
     Hash,
 }
 
@@ -29,19 +31,52 @@ pub struct Partition {
 pub struct PartitionError(String);
 
 impl Partition {
-    /// Whether the case is in this part; `place` is its place among the selected cases, from 0.
-    pub fn holds(&self, place: u64, case: &str) -> bool {
+    /// Whether this part holds what is dealt out in this place, from 0, under this id.
+    fn holds(&self, place: u64, id: &str) -> bool {
         let dealt_to = match self.dealt {
             Dealt::Slice => place % self.of,
-            Dealt::Hash => spread(case) % self.of,
+            Dealt::Hash => spread(id) % self.of,
         };
         dealt_to + 1 == self.part
     }
 }
 
+/// Deals the selected cases out, in their order.
+#[derive(Debug)]
+pub(crate) struct Dealing {
+    partition: Partition,
+    /// How often was dealt.
+    places: u64,
+    /// The guarded group that was dealt out last, and whether it is in the part.
+    together: Option<(u64, bool)>,
+}
+
+impl Dealing {
+    pub(crate) fn of(partition: Partition) -> Self {
+        Self { partition, places: 0, together: None }
+    }
+
+    /// Whether the next selected case, which is of this group, is in the part.
+    pub(crate) fn holds(&mut self, group: Group<'_>, case: &CaseSpec<'_>) -> bool {
+        if let Some((_, held)) = self.together.filter(|(number, _)| *number == group.number) {
+            return held;
+        }
+        let place = self.places;
+        self.places += 1;
+        let guarded = group.is_guarded();
+        let held = if guarded {
+            self.partition.holds(place, &format!("{}--{}", group.cluster.id, group.failure.name))
+        } else {
+            self.partition.holds(place, case.id.as_str())
+        };
+        self.together = guarded.then_some((group.number, held));
+        held
+    }
+}
+
 /// A number that follows from the id alone, on every machine and in every version.
-fn spread(case: &str) -> u64 {
-    Sha256::digest(case.as_bytes()).iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
+fn spread(id: &str) -> u64 {
+    Sha256::digest(id.as_bytes()).iter().take(8).fold(0, |number, byte| (number << 8) | u64::from(*byte))
 }
 
 impl FromStr for Partition {

@@ -80,6 +80,14 @@ impl Pool {
         self.lanes.get(lane).is_some_and(|lane| lane.provisioner.reusable())
     }
 
+    /// Whether no cluster of this lane is tried any more.
+    pub(crate) async fn has_given_up(&self, lane: usize) -> bool {
+        match self.lanes.get(lane) {
+            Some(lane) => lane.state.lock().await.given_up.is_some(),
+            None => true,
+        }
+    }
+
     /// A cluster that is fit for a case now. It must be given back. The future may be dropped.
     pub(crate) async fn lease(&self, lane: usize, seed: u64) -> Result<Arc<Cluster>, End> {
         let lane = self.lanes.get(lane).ok_or_else(|| End::infrastructure("there is no such cluster"))?;

@@ -8,15 +8,17 @@ use std::sync::Arc;
 use cluster::{connect, lease_of, remove_lease};
 use gate::{JournalError, crash_point};
 use jiff::Timestamp;
-use model::{CaseId, ClusterKind, Event, EventKind, Id, Leak, RunFile, RunId, Totals};
+use model::{CaseId, CaseParts, ClusterKind, Event, EventKind, Id, Leak, RunFile, RunId, Totals};
 use store::{JournalDb, OpenCase, RunLock, RunRecord, Store};
 
 use crate::dispatcher::Dispatcher;
 use crate::dossier::{Dossier, unpack};
+use crate::groups::groups_of;
 use crate::logs::CaseLogs;
 use crate::put_back::{PutBack, put_back};
 use crate::record::{End, Identity, Record};
 use crate::scene::{Owner, Scene, SceneRequest};
+use crate::void::void;
 use crate::{Cancel, EngineError, Journals, Setting};
 
 /// What to recover.
@@ -140,6 +142,12 @@ impl<T: FnMut(&Recovered) + Send> Ongoing<'_, T> {
             let Some(identity) = identity_of(case, *control, &run.file) else { continue };
             dispatcher.case(Record::new(identity, dispatcher.clone()).finish(End::killed())).await?;
         }
+        // What a control has shown holds although the run did not live to see the end of its group.
+        for group in groups_of(&self.request.store.cases(&id)?) {
+            let record = run.file.failures.iter().find(|record| record.name.as_str() == group.failure);
+            let failure = record.and_then(|record| self.request.setting.library.get(record.id.as_str()));
+            void(&group, failure, &id, &self.request.store, &dispatcher).await?;
+        }
         let mut file = run.file;
         file.totals = Totals::default();
         for case in self.request.store.cases(&id)? {
@@ -243,14 +251,9 @@ fn started(events: &Path) -> (u64, Vec<(CaseId, bool)>) {
     (all, started)
 }
 
-/// What the id of a case tells: ids never contain `--`.
+/// What the id of a case tells.
 fn identity_of(case: &CaseId, control: bool, run: &RunFile) -> Option<Identity> {
-    let (whole, repeat) = match case.as_str().rsplit_once(".r") {
-        Some((whole, repeat)) => (whole, repeat.parse().ok()?),
-        None => (case.as_str(), 1),
-    };
-    let mut parts = whole.split("--").map(str::parse::<Id>);
-    let (cluster, failure, agent) = (parts.next()?.ok()?, parts.next()?.ok()?, parts.next()?.ok()?);
+    let CaseParts { cluster, failure, agent, repeat } = case.parts()?;
     let kind = run.clusters.iter().find(|record| record.id == cluster).map(|record| record.kind);
     Some(Identity {
         id: case.clone(),

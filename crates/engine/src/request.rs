@@ -89,7 +89,7 @@ pub struct RunOptions {
     pub parallel_clusters: Option<u32>,
     /// Instead of the matrix's `timeout_per_test`.
     pub timeout_per_test: Option<Duration>,
-    /// No new cases after the first that failed.
+    /// No new cases after the first that counts and did not pass.
     pub fail_fast: bool,
     /// 0 instead of 10 and 11.
     pub exit_zero: bool,

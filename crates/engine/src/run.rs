@@ -1,13 +1,15 @@
 //! A run: what must be known and allowed before it begins, its directory, and its description of itself.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use cluster::{ProvisionError, Provisioner};
 use gate::{NoSuchAccess, NotNamed};
 use jiff::Timestamp;
-use matrix::ClusterSpec;
+use matrix::{ClusterSpec, Matrix};
 use model::{
-    ClusterRecord, EventKind, FailureRecord, Objective, RunDocument, RunFile, RunId, SCHEMA, TAXONOMY_VERSION, Totals,
+    ClusterRecord, EventKind, FailureRecord, Id, Objective, PlannedCases, RunDocument, RunFile, RunId, SCHEMA,
+    TAXONOMY_VERSION, Totals,
 };
 use sha2::{Digest, Sha256};
 use store::StoreError;
@@ -19,7 +21,8 @@ use crate::dispatcher::Dispatcher;
 use crate::occupancy::Occupancy;
 use crate::pool::Pool;
 use crate::recover::left_open;
-use crate::{Cancel, Listener, RecordError, RunRequest};
+use crate::spending::Spending;
+use crate::{Cancel, Listener, RecordError, RunRequest, Selection};
 
 /// Why there is no run, or no end of one.
 #[derive(Debug, thiserror::Error)]
@@ -87,7 +90,8 @@ pub async fn run_on(
     if selection.is_empty(&request.matrix) {
         return Err(EngineError::NothingSelected);
     }
-    let total = selection.cases(&request.matrix).count() as u64;
+    let planned = planned(&selection, &request.matrix);
+    let total = planned.iter().map(|some| some.cases).sum();
     let cast = Cast::of(&request, provisioner)?;
     cast.admitted(&request)?;
     let seed = request.options.seed.unwrap_or_else(rand::random);
@@ -95,7 +99,8 @@ pub async fn run_on(
     let run_file = run_file(&request, &cast, run_id.clone());
     let writer = request.store.begin(&run_file, &request.matrix_bytes)?;
     let dir = writer.dir().to_path_buf();
-    let started = EventKind::RunStarted { matrix: run_file.matrix.clone(), dir: dir.display().to_string(), total };
+    let (matrix, shown) = (run_file.matrix.clone(), dir.display().to_string());
+    let started = EventKind::RunStarted { matrix, dir: shown, total, planned };
     let paths = Paths { logs: dir.join("logs"), artifacts: dir.join("artifacts"), dir: dir.clone() };
     let occupancy = Arc::new(Occupancy::of_run(run_id.as_str()));
     for open in left_open(&request.setting.journals).await? {
@@ -111,7 +116,21 @@ pub async fn run_on(
     let pool = Arc::new(Pool::new(occupancy.label(), lanes));
     let dispatcher = Dispatcher::start(run_id.clone(), writer, listeners);
     dispatcher.event(None, started).await;
-    let course = Course { request, cast, selection, seed, total, paths, dispatcher, cancel, run_file, occupancy, pool };
+    let spending = Arc::new(Spending::of(request.matrix.execution.max_cost_usd));
+    let course = Course {
+        request,
+        cast,
+        selection,
+        seed,
+        total,
+        paths,
+        dispatcher,
+        cancel,
+        run_file,
+        occupancy,
+        pool,
+        spending,
+    };
     let (run_file, cases) = course.run().await?;
     Ok(RunDocument {
         run_id,
@@ -132,6 +151,20 @@ pub fn source(spec: &ClusterSpec) -> cluster::Source<'_> {
         kubeconfig: spec.kubeconfig.as_deref(),
         context: spec.context.as_deref(),
     }
+}
+
+/// How many cases of each failure and agent there will be.
+fn planned(selection: &Selection, matrix: &Matrix) -> Vec<PlannedCases> {
+    let mut counts: BTreeMap<(&Id, &Id), u64> = BTreeMap::new();
+    for case in selection.cases(matrix) {
+        *counts.entry((&case.failure.name, &case.agent.name)).or_default() += 1;
+    }
+    let planned = |((failure, agent), cases): ((&Id, &Id), u64)| PlannedCases {
+        failure: failure.clone(),
+        agent: agent.clone(),
+        cases,
+    };
+    counts.into_iter().map(planned).collect()
 }
 
 fn digest(bytes: &[u8]) -> String {

@@ -108,9 +108,9 @@ impl<T, I: Iterator<Item = Waiting<T>>> Schedule<I> {
         }
     }
 
-    /// No case begins from now on.
-    pub(crate) fn close(&mut self) {
-        self.closed = true;
+    /// No case begins from now on. Whether that is new.
+    pub(crate) fn close(&mut self) -> bool {
+        !std::mem::replace(&mut self.closed, true)
     }
 
     /// Where the cases are.
@@ -190,7 +190,7 @@ mod tests {
     fn nothing_begins_once_closed() {
         let mut schedule = schedule(Limits { clusters: 2, cases_per_cluster: 1 }, &[vec![false; 3], vec![false; 3]]);
         assert_eq!(schedule.next().map(|(lane, _)| lane), Some(0));
-        schedule.close();
+        assert!(schedule.close() && !schedule.close());
         assert_eq!(schedule.next(), None);
         assert_eq!(schedule.finished(0), Lane::Ends, "although cases wait");
         assert_eq!(schedule.counts(), Counts { queued: 5, active: 0, done: 1 });

@@ -7,8 +7,6 @@ use crate::{AgentUse, ClusterSpec, FailureUse, Matrix};
 /// One case of a matrix.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CaseSpec<'a> {
-    /// Its place among the cases of the matrix, from 0.
-    pub index: u64,
     /// Its id, unique in the matrix.
     pub id: CaseId,
     /// Where.
@@ -21,87 +19,62 @@ pub struct CaseSpec<'a> {
     pub repeat: u32,
 }
 
-/// The cases of a matrix in the order clusters, failures, agents, repeats.
-#[derive(Clone, Debug)]
-pub struct Cases<'a> {
+/// One failure on one cluster. Where a control is among its cases, they stand and fall together: one that passes makes
+/// all of them invalid.
+#[derive(Clone, Copy, Debug)]
+pub struct Group<'a> {
     matrix: &'a Matrix,
-    cluster: usize,
-    failure: usize,
-    agent: usize,
-    /// Repeats already given of the current combination.
-    repeat: u32,
-    index: u64,
+    /// Its place among the groups of the matrix, from 0.
+    pub number: u64,
+    /// Where.
+    pub cluster: &'a ClusterSpec,
+    /// What is broken.
+    pub failure: &'a FailureUse,
 }
 
-impl<'a> Cases<'a> {
-    pub(crate) fn new(matrix: &'a Matrix) -> Self {
-        Self { matrix, cluster: 0, failure: 0, agent: 0, repeat: 0, index: 0 }
+impl<'a> Group<'a> {
+    /// Its cases, in the order agents, repeats.
+    pub fn cases(self) -> impl Iterator<Item = CaseSpec<'a>> + Clone {
+        let Self { matrix, cluster, failure, .. } = self;
+        let of = move |agent: &'a AgentUse| {
+            (1..=matrix.execution.repeats).map(move |repeat| {
+                let id = CaseId::new(&cluster.id, &failure.name, &agent.name, repeat);
+                CaseSpec { id, cluster, failure, agent, repeat }
+            })
+        };
+        self.agents().flat_map(of)
     }
 
-    fn next_combination(&mut self) {
-        self.repeat = 0;
-        self.agent += 1;
-        if self.agent >= self.matrix.agents.len() {
-            self.agent = 0;
-            self.failure += 1;
-        }
-        if self.failure >= self.matrix.failures.len() {
-            self.failure = 0;
-            self.cluster += 1;
-        }
+    /// Whether a control is among its cases.
+    pub fn is_guarded(self) -> bool {
+        self.agents().any(|agent| agent.control)
     }
-}
 
-impl<'a> Iterator for Cases<'a> {
-    type Item = CaseSpec<'a>;
-
-    fn next(&mut self) -> Option<CaseSpec<'a>> {
-        let matrix = self.matrix;
-        loop {
-            let cluster = matrix.clusters.get(self.cluster)?;
-            let failure = matrix.failures.get(self.failure)?;
-            let agent = matrix.agents.get(self.agent)?;
-            let exhausted = self.repeat >= matrix.execution.repeats;
-            if exhausted || (self.repeat == 0 && matrix.is_excluded(cluster, failure, agent)) {
-                self.next_combination();
-                continue;
-            }
-            self.repeat += 1;
-            let id = CaseId::new(&cluster.id, &failure.name, &agent.name, self.repeat);
-            let case = CaseSpec { index: self.index, id, cluster, failure, agent, repeat: self.repeat };
-            self.index += 1;
-            return Some(case);
-        }
+    /// Those that are not excluded.
+    fn agents(self) -> impl Iterator<Item = &'a AgentUse> + Clone {
+        self.matrix.agents.iter().filter(move |agent| !self.excludes(agent))
     }
-}
 
-impl Matrix {
-    /// Whether the cases of this combination are left out.
-    fn is_excluded(&self, cluster: &ClusterSpec, failure: &FailureUse, agent: &AgentUse) -> bool {
-        self.exclude.iter().any(|exclude| {
-            exclude.cluster.as_ref().is_none_or(|id| *id == cluster.id)
-                && exclude.failure.as_ref().is_none_or(|name| *name == failure.name)
+    fn excludes(self, agent: &AgentUse) -> bool {
+        self.matrix.exclude.iter().any(|exclude| {
+            exclude.cluster.as_ref().is_none_or(|id| *id == self.cluster.id)
+                && exclude.failure.as_ref().is_none_or(|name| *name == self.failure.name)
                 && exclude.agent.as_ref().is_none_or(|name| *name == agent.name)
         })
     }
+}
 
-    fn combinations(&self) -> impl Iterator<Item = (&ClusterSpec, &FailureUse, &AgentUse)> {
-        self.clusters.iter().flat_map(move |cluster| {
-            self.failures.iter().flat_map(move |failure| self.agents.iter().map(move |agent| (cluster, failure, agent)))
-        })
-    }
+pub(crate) fn groups(matrix: &Matrix) -> impl Iterator<Item = Group<'_>> + Clone {
+    let pairs =
+        matrix.clusters.iter().flat_map(|cluster| matrix.failures.iter().map(move |failure| (cluster, failure)));
+    (0..).zip(pairs).map(move |(number, (cluster, failure))| Group { matrix, number, cluster, failure })
 }
 
 pub(crate) fn count(matrix: &Matrix) -> u64 {
-    let repeats = u64::from(matrix.execution.repeats);
-    if matrix.exclude.is_empty() {
-        let sizes = [matrix.clusters.len(), matrix.failures.len(), matrix.agents.len()];
-        return sizes.iter().fold(repeats, |all, size| all.saturating_mul(u64::try_from(*size).unwrap_or(u64::MAX)));
-    }
-    let kept = matrix.combinations().filter(|(c, f, a)| !matrix.is_excluded(c, f, a)).count();
-    repeats.saturating_mul(u64::try_from(kept).unwrap_or(u64::MAX))
+    let agents = groups(matrix).map(|group| group.agents().count() as u64).sum::<u64>();
+    agents.saturating_mul(u64::from(matrix.execution.repeats))
 }
 
 pub(crate) fn is_empty(matrix: &Matrix) -> bool {
-    !matrix.exclude.is_empty() && matrix.combinations().all(|(c, f, a)| matrix.is_excluded(c, f, a))
+    !matrix.exclude.is_empty() && groups(matrix).all(|group| group.agents().next().is_none())
 }

@@ -17,7 +17,7 @@ use serde_json::Value;
 use yaml::{Diagnostics, Source};
 
 pub use baseline::{Comparable, read_baseline};
-pub use expand::{CaseSpec, Cases};
+pub use expand::{CaseSpec, Group};
 pub use known::{Known, ObjectiveCheck, ParamsCheck, TemplateCheck};
 pub use schema::schema;
 
@@ -162,8 +162,13 @@ impl Matrix {
     }
 
     /// The cases in the order clusters, failures, agents, repeats. Lazy: memory does not grow with their number.
-    pub fn cases(&self) -> Cases<'_> {
-        Cases::new(self)
+    pub fn cases(&self) -> impl Iterator<Item = CaseSpec<'_>> + Clone {
+        self.groups().flat_map(Group::cases)
+    }
+
+    /// The same cases, by failure and cluster.
+    pub fn groups(&self) -> impl Iterator<Item = Group<'_>> + Clone {
+        expand::groups(self)
     }
 
     /// How many cases there are.

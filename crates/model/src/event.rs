@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::outcome::words;
-use crate::{CaseId, Class, Outcome, Phase, PhaseResult, RunId, Status, Totals};
+use crate::{CaseId, Class, Id, Outcome, Phase, PhaseResult, RunId, Status, StopReason, Totals};
 
 words! {
     /// Who wrote a line.
@@ -38,6 +38,17 @@ pub struct Event {
     pub event: EventKind,
 }
 
+/// How many cases of a run have a failure and an agent in common.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedCases {
+    /// As the matrix names it.
+    pub failure: Id,
+    /// As the matrix names it.
+    pub agent: Id,
+    /// On all clusters, with their repeats.
+    pub cases: u64,
+}
+
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -50,6 +61,9 @@ pub enum EventKind {
         dir: String,
         /// How many cases there will be.
         total: u64,
+        /// Which.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        planned: Vec<PlannedCases>,
     },
     /// A case begins.
     CaseStarted {
@@ -128,6 +142,11 @@ pub enum EventKind {
         status: Status,
         /// Why.
         message: String,
+    },
+    /// No case begins any more; those that run come to their end.
+    RunStopping {
+        /// Why.
+        reason: StopReason,
     },
     /// The last event.
     RunFinished {

@@ -94,6 +94,30 @@ impl CaseId {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// What it was made of; none when [`CaseId::new`] has not made it.
+    pub fn parts(&self) -> Option<CaseParts> {
+        let (whole, repeat) = match self.0.rsplit_once(".r") {
+            Some((whole, repeat)) => (whole, repeat.parse().ok()?),
+            None => (self.0.as_str(), 1),
+        };
+        let mut ids = whole.split("--").map(str::parse::<Id>);
+        let (cluster, failure, agent) = (ids.next()?.ok()?, ids.next()?.ok()?, ids.next()?.ok()?);
+        ids.next().is_none().then_some(CaseParts { cluster, failure, agent, repeat })
+    }
+}
+
+/// What the id of a case tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CaseParts {
+    /// As the matrix names it.
+    pub cluster: Id,
+    /// As the matrix names it.
+    pub failure: Id,
+    /// As the matrix names it.
+    pub agent: Id,
+    /// From 1.
+    pub repeat: u32,
 }
 
 impl fmt::Display for CaseId {
@@ -151,5 +175,12 @@ mod tests {
         let case = |n| CaseId::new(&id("local"), &id("oom-killed"), &id("triage"), n);
         assert_eq!(case(1).as_str(), "local--oom-killed--triage");
         assert_eq!(case(3).as_str(), "local--oom-killed--triage.r3");
+        for repeat in [1, 3] {
+            let (cluster, failure, agent) = (id("local"), id("oom-killed"), id("triage"));
+            assert_eq!(case(repeat).parts(), Some(CaseParts { cluster, failure, agent, repeat }));
+        }
+        for foreign in ["", "local--oom-killed", "a--b--c--d", "a--b--c.r", "a--b--C"] {
+            assert_eq!(CaseId(foreign.to_owned()).parts(), None, "{foreign}");
+        }
     }
 }

@@ -20,9 +20,9 @@ pub use case_file::{
     Artifact, CaseFile, ClusterKind, DeniedRequest, EarlierAttempt, GateCounts, Isolation, Leak, Phase, PhaseRecord,
     PhaseResult, SCHEMA, SymptomSeen, Usage, UsageSource, Witness, WitnessKind,
 };
-pub use event::{Event, EventKind, LogStream};
+pub use event::{Event, EventKind, LogStream, PlannedCases};
 pub use gate_record::{Decision, GateRecord, Party};
-pub use id::{CaseId, Id, IdError, RunId};
+pub use id::{CaseId, CaseParts, Id, IdError, RunId};
 pub use outcome::{Class, Outcome, Status};
 pub use rule::{RULES_VERSION, Rule};
 pub use run_file::{ClusterRecord, FailureRecord, RunDocument, RunFile, StopReason, Totals, exit_code};

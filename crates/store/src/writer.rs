@@ -155,6 +155,7 @@ fn milestone(event: &Event) -> Option<String> {
             format!("{outcome}{class} after {duration_ms} ms{why}")
         }
         EventKind::CaseRevised { outcome, message, .. } => format!("now {outcome}: {message}"),
+        EventKind::RunStopping { reason } => format!("no case begins any more: {reason}"),
         EventKind::RunFinished { exit_code, .. } => format!("finished with exit code {exit_code}"),
     };
     Some(format!("{case}: {}", text.replace('\n', " ")))

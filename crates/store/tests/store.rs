@@ -136,7 +136,12 @@ fn the_run_directory_is_laid_out_as_the_contract_says() {
     let mut writer = store.begin(&file, matrix).expect("begins");
     let passed = case("oom-killed", "triage", Outcome::Passed);
     writer
-        .event(&event(&file, 1, None, EventKind::RunStarted { matrix: "quickstart".into(), dir: "d".into(), total: 1 }))
+        .event(&event(
+            &file,
+            1,
+            None,
+            EventKind::RunStarted { matrix: "quickstart".into(), dir: "d".into(), total: 1, planned: Vec::new() },
+        ))
         .expect("event");
     writer.event(&event(&file, 2, Some(&passed), EventKind::CaseStarted { index: 1, control: false })).expect("event");
     let log = EventKind::Log { stream: LogStream::Harness, line: "patching".into() };

@@ -7,6 +7,8 @@ use std::time::{Duration, Instant};
 use model::{CaseId, Event, EventKind, Outcome};
 use report::{duration, symbol};
 
+use super::estimate::Estimate;
+
 /// How many running cases are shown; the others are counted.
 const SHOWN: usize = 8;
 
@@ -30,10 +32,9 @@ pub(crate) struct Board {
     /// How each has ended; a verdict that was taken back is what it is now.
     outcomes: HashMap<CaseId, Outcome>,
     running: Vec<Running>,
-    /// The most that ran at a time: what the rest will run with.
-    widest: usize,
-    /// Cases that were really run, and their time.
-    measured: (u32, Duration),
+    /// How many ran when the last one had begun: the moment between two cases makes nothing slower.
+    at_a_time: usize,
+    estimate: Estimate,
 }
 
 impl Board {
@@ -44,20 +45,24 @@ impl Board {
             finished: 0,
             outcomes: HashMap::new(),
             running: Vec::new(),
-            widest: 1,
-            measured: (0, Duration::ZERO),
+            at_a_time: 1,
+            estimate: Estimate::default(),
         }
     }
 
     /// Takes in an event.
     pub(crate) fn take(&mut self, event: &Event, now: Instant) {
         match (&event.event, &event.case) {
-            (EventKind::RunStarted { total, .. }, _) => (self.total, self.began) = (*total, now),
+            (EventKind::RunStarted { total, planned, .. }, _) => {
+                (self.total, self.began, self.estimate) = (*total, now, Estimate::of(planned));
+            }
+            (EventKind::RunStopping { .. }, _) => self.estimate.stops(),
             (EventKind::CaseStarted { .. }, Some(case)) => {
                 self.running.retain(|running| running.case != *case);
+                self.estimate.began(case);
                 let case = case.clone();
                 self.running.push(Running { case, since: now, phase: "", phase_since: now, slow: false, attempt: 1 });
-                self.widest = self.widest.max(self.running.len());
+                self.at_a_time = self.running.len();
             }
             (EventKind::PhaseStarted { phase }, Some(case)) => self.change(case, |running| {
                 (running.phase, running.phase_since, running.slow) = (phase.as_str(), now, false);
@@ -67,13 +72,15 @@ impl Board {
                 running.attempt = attempt.saturating_add(1);
                 (running.phase, running.phase_since, running.slow) = ("waiting to try again", now, false);
             }),
-            (EventKind::CaseFinished { outcome, duration_ms, finished, .. }, Some(case)) => {
-                self.running.retain(|running| running.case != *case);
+            (EventKind::CaseFinished { outcome, finished, .. }, Some(case)) => {
+                let since =
+                    self.running.extract_if(.., |running| running.case == *case).map(|ended| ended.since).next();
                 self.finished = *finished;
                 self.outcomes.insert(case.clone(), *outcome);
-                if !matches!(outcome, Outcome::Skipped | Outcome::Interrupted) {
-                    self.measured.0 += 1;
-                    self.measured.1 += Duration::from_millis(*duration_ms);
+                match (outcome, since) {
+                    (Outcome::Skipped, _) => self.estimate.skipped(case),
+                    (Outcome::Interrupted, _) | (_, None) => {}
+                    (_, Some(since)) => self.estimate.took(case, now.saturating_duration_since(since)),
                 }
             }
             (EventKind::CaseRevised { outcome, .. }, Some(case)) => drop(self.outcomes.insert(case.clone(), *outcome)),
@@ -87,19 +94,11 @@ impl Board {
         }
     }
 
-    /// About how long the rest takes, if it goes on as so far: the mean case, as many at a time as ran at most. None as
-    /// long as nothing has ended, or nothing is left.
-    pub(crate) fn rest(&self, now: Instant) -> Option<Duration> {
-        let (count, sum) = self.measured;
-        let mean = sum.checked_div(count)?;
-        let left = self.total.saturating_sub(self.finished);
-        let waiting = left.saturating_sub(self.running.len() as u64);
-        let waiting = mean.checked_mul(u32::try_from(waiting).unwrap_or(u32::MAX)).unwrap_or(Duration::MAX);
-        let running =
-            self.running.iter().map(|running| mean.saturating_sub(now.saturating_duration_since(running.since)));
-        let work = running.fold(waiting, Duration::saturating_add);
-        let at_a_time = u32::try_from(self.widest).unwrap_or(u32::MAX);
-        (left > 0).then(|| work / at_a_time)
+    /// See [`Estimate::rest`].
+    fn rest(&self, now: Instant) -> Option<Duration> {
+        let running = self.running.iter();
+        let running = running.map(|running| (&running.case, now.saturating_duration_since(running.since)));
+        self.estimate.rest(running, u32::try_from(self.at_a_time).unwrap_or(u32::MAX))
     }
 
     /// The lines to show, none wider than `width`.
@@ -158,6 +157,16 @@ mod tests {
         serde_json::from_str(&text).expect("an event")
     }
 
+    /// Six cases, of one agent and failures of their own.
+    fn begins() -> Event {
+        let one = |failure: &str| format!(r#"{{"failure": "{failure}", "agent": "a", "cases": 1}}"#);
+        let planned = ["one", "two", "three", "four", "five", "six"].map(one).join(", ");
+        event(
+            "x",
+            &format!(r#"{{"type": "run_started", "matrix": "m", "dir": "d", "total": 6, "planned": [{planned}]}}"#),
+        )
+    }
+
     fn started(case: &str) -> Event {
         event(case, r#"{"type": "case_started", "index": 1}"#)
     }
@@ -175,7 +184,7 @@ mod tests {
     fn several_running_cases_are_shown_with_phase_and_time() {
         let begin = Instant::now();
         let mut board = Board::new(begin);
-        board.take(&event("x", r#"{"type": "run_started", "matrix": "m", "dir": "d", "total": 6}"#), begin);
+        board.take(&begins(), begin);
         assert_eq!(board.rest(begin), None, "nothing is known yet");
         for case in ["one", "two"] {
             board.take(&started(case), begin);
@@ -205,21 +214,47 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_run_does_not_shorten_the_estimate() {
+    fn the_estimate_follows_the_run() {
+        let begin = Instant::now();
+        let at = |seconds: u32| begin + seconds * SECOND;
+        let mut board = Board::new(begin);
+        board.take(&begins(), begin);
+        board.take(&started("one"), begin);
+        board.take(&ended("one", "skipped", 0, 1), begin);
+        assert_eq!(board.rest(begin), None, "what was not run tells nothing");
+        board.take(&started("two"), begin);
+        assert_eq!(board.rest(at(5)), None, "nothing has ended");
+        // Its second attempt took 3 s, and its place was taken for 10.
+        board.take(&ended("two", "failed", 3, 2), at(10));
+        assert_eq!(board.rest(at(10)), Some(40 * SECOND), "one at a time");
+        board.take(&started("three"), at(10));
+        board.take(&started("four"), at(12));
+        assert_eq!(board.rest(at(16)), Some(15 * SECOND), "4 s and 6 s, and two that wait, two at a time");
+        board.take(&event("x", r#"{"type": "run_stopping", "reason": "fail_fast"}"#), at(16));
+        assert_eq!(board.rest(at(16)), Some(6 * SECOND), "nothing waits any more");
+        assert_eq!(board.rest(at(600)), None, "it takes longer, and nobody knows how long");
+        board.take(&ended("three", "passed", 10, 3), at(20));
+        board.take(&ended("four", "interrupted", 10, 4), at(21));
+        assert_eq!(board.rest(at(21)), None, "nothing is left");
+    }
+
+    #[test]
+    fn outcomes_are_counted_as_they_are_now() {
         let begin = Instant::now();
         let mut board = Board::new(begin);
-        board.take(&event("x", r#"{"type": "run_started", "matrix": "m", "dir": "d", "total": 6}"#), begin);
-        board.take(&ended("one", "skipped", 0, 1), begin);
-        assert_eq!(board.rest(begin), None);
-        board.take(&ended("two", "failed", 10, 2), begin);
-        assert_eq!(board.rest(begin), Some(40 * SECOND), "one at a time");
-        (3..=6).for_each(|n| board.take(&ended(&format!("more{n}"), "passed", 10, n), begin));
+        board.take(&begins(), begin);
+        for (case, (outcome, number)) in ["one", "two", "three", "four", "five", "six"]
+            .iter()
+            .zip(["skipped", "failed"].into_iter().zip(1..).chain(["passed"; 4].into_iter().zip(3..)))
+        {
+            board.take(&started(case), begin);
+            board.take(&ended(case, outcome, 10, number), begin);
+        }
         let revised =
             r#"{"type": "case_revised", "outcome": "invalid", "class": "test", "status": "none", "message": "m"}"#;
-        board.take(&event("more3", revised), begin);
+        board.take(&event("three", revised), begin);
         let line = board.lines(begin, 100).remove(0);
         assert_eq!(line, "[6/6]  ✓ 3 passed  ✗ 1 failed  ? 1 invalid  - 1 skipped  0 running  0.0s");
-        assert_eq!(board.rest(begin), None, "nothing is left");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Events as lines, the same while a run goes on and when its log is read from elsewhere.
 
-use model::{CaseId, Event, EventKind, LogStream, Outcome};
+use model::{CaseId, Event, EventKind, LogStream, Outcome, StopReason};
 use report::{Style, colored, duration, one_line, printable};
 
 /// What is told of an event without being asked for more: its ends, what is slow, what is tried again; with `verbose` the
@@ -30,10 +30,20 @@ pub(crate) fn told(event: &Event, verbose: bool, color: bool) -> Option<String> 
             let took = duration(*duration_ms);
             Some(format!("[{finished:>width$}/{total}] {}  {case}{note}  {took}{why}", word(*outcome)))
         }
+        EventKind::RunStopping { reason } => stopping(*reason).map(str::to_owned),
         EventKind::CaseRevised { outcome, message, .. } => {
             Some(format!("  now  {}  {case}  {}", word(*outcome), one_line(message)))
         }
         _ => None,
+    }
+}
+
+/// Whoever interrupts is told by the interruption.
+fn stopping(reason: StopReason) -> Option<&'static str> {
+    match reason {
+        StopReason::Interrupted => None,
+        StopReason::FailFast => Some("No case begins any more: one did not pass (`--fail-fast`)."),
+        StopReason::MaxCost => Some("No case begins any more: `max_cost_usd` is spent."),
     }
 }
 

@@ -85,13 +85,14 @@ fn every_record_of_a_run_agrees() {
 fn a_run_tells_on_stderr_and_answers_on_stdout() {
     let folder = Folder::new();
     folder.write("m.yaml", SMALL);
-    let args = ["run", "m.yaml", "--filter", "*no-fault--triage", "--follow"];
+    let args = ["run", "m.yaml", "--filter", "*no-fault--triage", "--filter", "agent!=idle", "--follow"];
     let ended = folder.run(&args).expect(0);
     assert!(ended.stdout.contains("1 passed") && ended.stdout.contains("/report.md"), "{}", ended.stdout);
     assert!(ended.stderr.contains("[1/1] passed  local--no-fault--triage"), "{}", ended.stderr);
     assert!(ended.stderr.lines().any(|line| line.starts_with("local/no-fault/triage ")), "logs: {}", ended.stderr);
 
-    let quiet = folder.run(&["-q", "run", "m.yaml", "--filter", "*no-fault--triage"]).expect(0);
+    let quiet =
+        folder.run(&["-q", "run", "m.yaml", "--filter", "agent!=idle", "--filter", "*no-fault--triage"]).expect(0);
     assert_eq!(quiet.stderr, "");
     assert!(quiet.stdout.contains("1 passed"), "{}", quiet.stdout);
     assert_eq!(folder.run(&["runs", "list", "--format", "json"]).expect(0).json().as_array().map(Vec::len), Some(2));

@@ -106,6 +106,53 @@ async fn no_case_begins_once_the_money_is_spent() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_tried_again_once_the_money_is_spent() {
+    const DEAR: &str = r#"command: [sh, -c, 'echo "{\"type\": \"result\", \"overloaded\": true, \"usd\": 0.6}"']
+answer: stdout
+output: {format: jsonl, final: {type: result}, unavailable: final.overloaded, usage: {cost_usd: /usd}}
+"#;
+    let mut production = one("dear", "{retries: 4, repeats: 2, max_cost_usd: 1}");
+    production.agents = vec![("dear", DEAR.into())];
+    let run = production.perform().await;
+    assert_eq!(retries(&run), [1], "{:?}", run.outcomes());
+    let file = run.run_file();
+    assert_eq!((run.document.cases[0].attempt, file.not_run, file.stopped), (2, 1, Some(StopReason::MaxCost)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_case_is_tried_again_where_no_cluster_is_tried_any_more() {
+    let fleet = Arc::new(Fleet { making: Box::new(|_| Err("no room")), ..Fleet::new(false) });
+    let mut production = one("triage", "{retries: 2, repeats: 3}");
+    let found = Arc::clone(&fleet);
+    production.clusters = Box::new(move |_| Ok(found.clone()));
+    let run = production.perform().await;
+    assert_eq!(
+        run.document.cases.iter().map(|case| case.attempt).collect::<Vec<_>>(),
+        [3, 1, 1],
+        "{:?}",
+        run.outcomes()
+    );
+    assert_eq!((retries(&run), fleet.seen.made.load(Ordering::SeqCst)), (vec![1, 2], 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_judged_has_not_passed_either() {
+    for allowed in [false, true] {
+        let mut production = one("absent, triage", "{}");
+        production.agents = vec![(
+            "absent",
+            "command: [absent]\nrequires: [{program: there-is-none, version: [there-is-none, --version]}]\n".into(),
+        )];
+        (production.options.fail_fast, production.options.allow_skipped) = (true, allowed);
+        let run = production.perform().await;
+        assert_eq!(run.document.cases[0].outcome, Outcome::Skipped, "{:?}", run.outcomes());
+        assert_eq!(run.document.cases.len(), if allowed { 2 } else { 1 });
+        let stopping = run.events.iter().filter(|event| matches!(event.event, EventKind::RunStopping { .. }));
+        assert_eq!(stopping.count(), usize::from(!allowed), "it is told, once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_first_failure_ends_a_run_only_where_that_is_asked_for() {
     for fail_fast in [false, true] {
         let mut production = one("{id: idle, name: first}, {id: idle, name: control, control: true}, triage", "{}");

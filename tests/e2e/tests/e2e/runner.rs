@@ -238,6 +238,28 @@ fn the_third_signal_leaves_at_once_and_says_how_to_recover() {
     cluster.interrupt();
 }
 
+/// The control has passed, and the run is killed before the last case of the failure has ended.
+#[test]
+fn a_control_that_passed_counts_although_the_run_was_killed() {
+    let sandbox = Sandbox::new();
+    write_agents(&sandbox);
+    sandbox.write(
+        "m.yaml",
+        "name: killed\nclusters: [{id: local, provisioner: embedded}]\nfailures: [image-pull-error]\n\
+         agents: [triage, {id: triage, name: seer, control: true}, sleeper]\nobjective: diagnose\n",
+    );
+    let mut run = AtWork::start(&sandbox, 1);
+    let folder = sandbox.only_run();
+    assert_eq!(folder.case("local--image-pull-error--triage").outcome, Outcome::Passed);
+    run.process.signal(Signal::KILL);
+    run.process.wait(Duration::from_secs(10));
+    sandbox.harness(&["recover"]).expect(0);
+    let outcome = |agent: &str| folder.case(&format!("local--image-pull-error--{agent}")).outcome;
+    let outcomes = ["triage", "seer", "sleeper"].map(outcome);
+    assert_eq!(outcomes, [Outcome::Invalid, Outcome::Passed, Outcome::Interrupted]);
+    assert_eq!((folder.run().totals.invalid, folder.run().totals.passed), (1, 0));
+}
+
 #[test]
 fn what_several_cases_at_work_have_left_is_put_back_case_by_case() {
     let Some((cluster, kubectl)) = Cluster::with_kubectl("kill in parallel") else { return };
