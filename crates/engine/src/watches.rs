@@ -111,14 +111,21 @@ pub(crate) struct Watches {
     streams: SelectAll<BoxStream<'static, Item>>,
     /// The observer that is fed.
     pub(crate) observer: Observer,
-    /// Streams below this number belong to a select of the observer.
-    selects: usize,
-    /// apiVersion and kind of what each stream tells of: the items of a list do not say it of themselves.
-    kinds: Vec<(String, String)>,
+    /// By the number of their stream.
+    told: Vec<Told>,
     known: HashMap<usize, Known>,
     objects: BTreeMap<String, Value>,
     clock: Arc<dyn Clock>,
     unhealthy_since_reset: bool,
+}
+
+/// What one stream tells of.
+#[derive(Debug)]
+struct Told {
+    /// apiVersion and kind: the items of a list do not say it of themselves.
+    kind: (String, String),
+    /// The selects of the observer that it feeds. The observer leaves out what they do not mean.
+    selects: Vec<usize>,
 }
 
 /// Namespace and name.
@@ -133,7 +140,7 @@ struct Known {
 
 impl std::fmt::Debug for Watches {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Watches").field("selects", &self.selects).field("objects", &self.objects.len()).finish()
+        f.debug_struct("Watches").field("told", &self.told).field("objects", &self.objects.len()).finish()
     }
 }
 
@@ -147,10 +154,27 @@ impl Watches {
         clock: Arc<dyn Clock>,
     ) -> Result<Self, ObjectError> {
         let mut streams = SelectAll::new();
-        let mut kinds: Vec<(String, String)> = Vec::new();
-        for (number, select) in selects.iter().enumerate() {
-            let namespace = select.namespace.as_deref().unwrap_or(namespace);
-            let api = objects.api_of(&select.api_version, &select.kind, Some(namespace)).await?;
+        let mut told: Vec<Told> = Vec::new();
+        for (api_version, kind) in OWNERS {
+            let api = objects.api_of(api_version, kind, Some(namespace)).await?;
+            let number = told.len();
+            let stream = steady(api, watcher::Config::default(), Arc::clone(&clock));
+            streams.push(stream.map(move |event| (number, event)).boxed());
+            told.push(Told { kind: ((*api_version).to_owned(), (*kind).to_owned()), selects: Vec::new() });
+        }
+        for (at, select) in selects.iter().enumerate() {
+            let there = select.namespace.as_deref().unwrap_or(namespace);
+            let kind = (select.api_version.clone(), select.kind.clone());
+            // What is watched anyway is not sent and read twice.
+            let owners = told.iter_mut().take(OWNERS.len());
+            if there == namespace
+                && let Some(told) = owners.into_iter().find(|told| told.kind == kind)
+            {
+                told.selects.push(at);
+                continue;
+            }
+            let number = told.len();
+            let api = objects.api_of(&select.api_version, &select.kind, Some(there)).await?;
             let mut config = watcher::Config::default();
             if let Some(name) = &select.name {
                 config = config.fields(&format!("metadata.name={name}"));
@@ -159,20 +183,12 @@ impl Watches {
                 config = config.labels(&labels);
             }
             streams.push(steady(api, config, Arc::clone(&clock)).map(move |event| (number, event)).boxed());
-            kinds.push((select.api_version.clone(), select.kind.clone()));
-        }
-        for (offset, (api_version, kind)) in OWNERS.iter().enumerate() {
-            let api = objects.api_of(api_version, kind, Some(namespace)).await?;
-            let number = selects.len() + offset;
-            let stream = steady(api, watcher::Config::default(), Arc::clone(&clock));
-            streams.push(stream.map(move |event| (number, event)).boxed());
-            kinds.push(((*api_version).to_owned(), (*kind).to_owned()));
+            told.push(Told { kind, selects: vec![at] });
         }
         Ok(Self {
             streams,
             observer,
-            selects: selects.len(),
-            kinds,
+            told,
             known: HashMap::new(),
             objects: BTreeMap::new(),
             clock,
@@ -245,9 +261,7 @@ impl Watches {
         if let Event::InitApply(seen) | Event::Apply(seen) | Event::Delete(seen) = &event {
             self.remember(number, &seen.object);
         }
-        if number >= self.selects {
-            return;
-        }
+        let Some(told) = self.told.get(number).filter(|told| !told.selects.is_empty()) else { return };
         let known = self.known.entry(number).or_default();
         let mut changes = Vec::new();
         match event {
@@ -274,14 +288,17 @@ impl Watches {
         }
         let now = self.clock.now();
         for change in changes {
-            self.observer.observe(now, number, change);
-            self.unhealthy_since_reset |= !self.observer.holds_now();
+            for select in &told.selects {
+                self.observer.observe(now, *select, change.clone());
+                self.unhealthy_since_reset |= !self.observer.holds_now();
+            }
         }
     }
 
     fn remember(&mut self, number: usize, object: &Value) {
         let metadata = &object["metadata"];
-        let (Some(uid), Some((api_version, kind))) = (metadata["uid"].as_str(), self.kinds.get(number)) else { return };
+        let (Some(uid), Some(told)) = (metadata["uid"].as_str(), self.told.get(number)) else { return };
+        let (api_version, kind) = &told.kind;
         let owners = &metadata["ownerReferences"];
         if self.objects.get(uid).is_some_and(|known| known["metadata"]["ownerReferences"] == *owners) {
             return;
