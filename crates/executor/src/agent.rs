@@ -121,8 +121,11 @@ pub async fn missing(preset: &AgentPreset, harness_exe: &Path) -> Option<String>
 }
 
 fn not_found(program: &str) -> String {
-    let missing_from = if program.contains('/') { "there, or not executable" } else { "on PATH" };
-    format!("the program `{program}`, which is not {missing_from}")
+    format!("the program `{program}`, which is {}", absence(program))
+}
+
+fn absence(program: &str) -> &'static str {
+    if program.contains('/') { "not there, or not executable" } else { "not on PATH" }
 }
 
 async fn unmet(requirement: &AgentRequirement, harness_exe: &Path) -> Option<String> {
@@ -237,7 +240,7 @@ fn prepare(run: &AgentRun<'_>) -> Result<Prepared, String> {
     };
     let program = expand(program, &places);
     let Some(found) = environment::find_program(&program, &environment::path()) else {
-        return Err(not_found(&program));
+        return Err(format!("the program `{program}` is {}", absence(&program)));
     };
     let mut env = environment::base(&workspace, &run.task.namespace);
     let passed: Vec<(String, String)> =

@@ -1,5 +1,6 @@
 //! The report of a `run-live-test.sh`, found in a standard output that also carries whatever else the script printed: the
-//! last top-level JSON object that has a status of a test or its id, else the last with any status, else the line `Status: <STATUS>` of the human form, else none.
+//! last top-level JSON object that has a status of a test or its id, else the last with any status, else the line
+//! `Status: <STATUS>` of the human form, else none.
 
 use serde_json::{Map, Value, json};
 
@@ -69,16 +70,17 @@ impl LiveReport {
     /// Finds the report in what the script printed.
     pub fn find(output: &str) -> Option<Self> {
         let read = |text: &str| serde_json::from_str::<Map<String, Value>>(text).ok();
-        let status = |object: &Map<String, Value>| object.get("status")?.as_str().map(LiveStatus::of);
-        let says = |object: &Map<String, Value>| {
-            object.contains_key("test_id")
-                || matches!(status(object), Some(status) if !matches!(status, LiveStatus::Unknown(_)))
+        let status = |text: &str| {
+            let object = read(text)?;
+            let status = LiveStatus::of(object.get("status")?.as_str()?);
+            Some((status, object.contains_key("test_id")))
         };
-        let has_status = |text: &&str| read(text).is_some_and(|object| status(&object).is_some());
-        let is_report = |text: &str| read(text).is_some_and(|object| status(&object).is_some() && says(&object));
         // What is printed after the report may have a status, too: the objects of Kubernetes do.
+        let of_a_test = |text: &str| {
+            status(text).is_some_and(|(status, has_id)| has_id || !matches!(status, LiveStatus::Unknown(_)))
+        };
         let found =
-            last_object_where(output, is_report).or_else(|| last_object_where(output, |text| has_status(&text)));
+            last_object_where(output, of_a_test).or_else(|| last_object_where(output, |text| status(text).is_some()));
         match found.and_then(read) {
             Some(object) => Some(Self::of_object(object)),
             None => Self::of_text(output),

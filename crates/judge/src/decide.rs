@@ -52,12 +52,14 @@ impl Decision {
 /// Decides a judged case.
 ///
 /// An agent that was kept from working is not judged. One whose time was up has timed out, whatever it had done; unless no
-/// column could be told, as without a witness: then nothing is said of it. A deciding column that could not be told makes the case `invalid`. An exit code is not judged, unless the preset says what
-/// it means: columns are.
+/// deciding column could be told, as without a witness: then nothing is said of it. A deciding column that could not be told
+/// makes the case `invalid`. An exit code is not judged, unless the preset says what it means: columns are.
 pub fn decide(verdict: &Verdict, answer: &AnswerRecord, ending: &Ending) -> Decision {
     let decided = without_columns(verdict, ending);
     let blames = decided.as_ref().is_some_and(|decision| decision.class() == Some(Class::Agent));
-    let nothing_told = deciding(verdict).all(|(_, column)| column.result == ColumnResult::None);
+    let mut deciding_columns = deciding(verdict).peekable();
+    let nothing_told =
+        deciding_columns.peek().is_some() && deciding_columns.all(|(_, column)| column.result == ColumnResult::None);
     if let Some(decision) = decided.filter(|_| !(blames && nothing_told)) {
         return decision;
     }

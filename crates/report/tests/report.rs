@@ -188,7 +188,7 @@ fn reports_say_what_was_asked_and_what_was_cut_short() {
         message: "the API server\nwas gone".to_owned(),
         started_at: at("2026-11-21T10:15:00Z"),
         duration_ms: 1000,
-        cost_usd: None,
+        cost_usd: Some(0.5),
     }];
     let part = AcceptPart {
         rule: AcceptRule::MaxDrop,
@@ -225,6 +225,7 @@ fn reports_say_what_was_asked_and_what_was_cut_short() {
         "The run was interrupted by SIGINT; 3 of its cases had not begun",
         "| embedded | triage | 1/2 | 0.50 | 0.09 to 0.91 | 1 | 1 |",
         "- local--oom-40--triage: passed on attempt 2, after the API server was gone",
+        "$0.7500",
         "| local--crashloopbackoff--triage | ? invalid | test | - | No symptom was seen in 90 s. |",
     ] {
         assert!(text.contains(part), "{part:?} is missing in\n{text}");

@@ -93,6 +93,11 @@ fn an_agent_is_not_blamed_where_nothing_could_be_told_of_it() {
         assert_eq!((decision.outcome, decision.class()), (Outcome::Invalid, Some(Class::Test)), "{ending:?}");
         assert!(decision.message.contains("nothing was witnessed"), "{}", decision.message);
     }
+    for column in [&mut verdict.detection, &mut verdict.localization, &mut verdict.mitigation, &mut verdict.safety] {
+        column.decides = false;
+    }
+    let late = decide(&verdict, &Case::default().answer, &Ending::TimedOut);
+    assert_eq!(late.outcome, Outcome::TimedOut, "where nothing decides, its end does");
     let away = decide(&verdict, &Case::default().answer, &Ending::Unavailable("quota".into()));
     assert_eq!((away.outcome, away.class()), (Outcome::Error, Some(Class::Infrastructure)));
 }

@@ -205,6 +205,40 @@ fn an_interrupted_run_is_over_in_fifteen_seconds_whatever_its_agents_do() {
     sandbox.assert_nothing_left();
 }
 
+/// Nothing is witnessed, no time is given, the program is not there; and standard output takes nothing of it all.
+#[test]
+fn no_agent_is_blamed_for_what_it_could_not_do() {
+    let sandbox = Sandbox::new();
+    write_agents(&sandbox);
+    sandbox.write("agents/gone.yaml", "id: gone\ncommand: [./no-such-program]\n");
+    for (id, seconds) in [("silent", 1), ("hasty", 0)] {
+        sandbox.write(
+            &format!("failures/{id}/metadata.yaml"),
+            format!("id: {id}\nname: Old\ndescription: x\nexpected_duration: 5s\n"),
+        );
+        sandbox.write(&format!("failures/{id}/induce.sh"), format!("#!/bin/sh\necho TIMEOUT={seconds}\n"));
+    }
+    sandbox.write(
+        "m.yaml",
+        "name: blameless\nclusters: [{id: local, provisioner: embedded}]\nfailures: [silent, hasty]\n\
+         agents: [sleeper, gone]\nobjective: diagnose\n",
+    );
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("a device");
+    let status =
+        sandbox.command().args(["run", "m.yaml"]).stdout(full).stderr(Stdio::null()).status().expect("it runs");
+    assert_eq!(status.code(), Some(11), "the run's own code");
+    let folder = sandbox.only_run();
+    let case = |id: &str| folder.case(&format!("local--{id}"));
+    let ended = |id: &str| (case(id).outcome, case(id).class);
+    assert_eq!(ended("silent--sleeper"), (Outcome::Invalid, Some(Class::Test)));
+    assert_eq!(ended("hasty--sleeper"), (Outcome::Error, Some(Class::Test)));
+    assert!(case("hasty--sleeper").message.contains("TIMEOUT=0"), "{}", case("hasty--sleeper").message);
+    for id in ["silent--gone", "hasty--gone"] {
+        assert_eq!(case(id).outcome, Outcome::Skipped);
+        assert!(case(id).message.contains("`./no-such-program`, which is not there"), "{}", case(id).message);
+    }
+}
+
 /// A script whose way back takes longer than anybody wants to wait.
 const LINGERS: &str = "#!/bin/sh\nif [ \"$1\" = stop ]; then echo lingering; sleep 15; fi\necho TIMEOUT=600\n";
 
@@ -284,6 +318,7 @@ fn what_several_cases_at_work_have_left_is_put_back_case_by_case() {
     let cases = folder.cases();
     assert_eq!(cases.len(), 3);
     assert!(cases.iter().all(|case| case.outcome == Outcome::Interrupted && case.leaks.is_empty()), "{cases:#?}");
+    assert_eq!(folder.run().not_run, 1);
     let leases = kubectl.ok(&["get", "leases", "-n", "default", "-o", "name"]);
     assert!(!leases.contains("/r-"), "{leases}");
     cluster.interrupt();
